@@ -1,0 +1,26 @@
+"""`synth benchmark`: every scientific benchmark is one module that adds its command to this group."""
+
+from __future__ import annotations
+
+import importlib
+
+import typer
+
+from synth.cli.groups import group
+
+BENCHMARKS = ("benchmark_decision", "benchmark_faults", "benchmark_reconstruction")
+"""Modules of `synth.cli`, each with `register(benchmark_app)`."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add `synth benchmark` and the benchmarks in it."""
+    benchmarks = group(app, "benchmark", "Measure the toolkit on a folder of cases, each number beside its baselines.")
+    for name in BENCHMARKS:
+        module = f"synth.cli.{name}"
+        try:
+            loaded = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            continue
+        loaded.register(benchmarks)

@@ -1,0 +1,53 @@
+"""`synth train TASK CONFIG`: train a decoder from an experiment file; run again to resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from synth.cli.output import JsonOption, emit, log
+from synth.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("train")(train)
+
+
+def train(
+    task: Annotated[str, typer.Argument(help="direct, autoencoder or flow.")],
+    config: Annotated[Path, typer.Argument(help="Experiment file (TOML), see configs/.")],
+    data: Annotated[Path, typer.Option(help="What {data} in the config stands for.")] = Path("data"),
+    phantoms: Annotated[Path, typer.Option(help="What {phantoms} stands for: a folder of synth generate.")] = Path(
+        "runs/phantoms"
+    ),
+    run: Annotated[Path | None, typer.Option(help="Checkpoints and log; default runs/NAME.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Where the weights go; default RUN/weights.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this long; run again to go on.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps, instead of the config's.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train, averaging the weights, until the config's steps or minutes; a second call resumes the run."""
+    from synth.training.config import TrainConfig
+    from synth.training.loop import train as run_training
+    from synth.training.tasks import make_task
+
+    settings = TrainConfig.read(config, {"data": str(data), "phantoms": str(phantoms)})
+    if settings.task != task:
+        raise InputError(f"task of {config.name}", expected=task, got=settings.task, fix="name the config's own task")
+    settings = replace(
+        settings,
+        minutes=settings.minutes if minutes is None else minutes,
+        steps=settings.steps if steps is None else steps,
+    )
+    run = run or Path("runs") / settings.name
+    out = weights or run / "weights"
+    scores = run_training(make_task(settings), settings, run, out, log=_print)
+    emit({"weights": str(out), "validation": scores}, as_json, f"weights in {out}")
+
+
+def _print(row: Mapping[str, Any]) -> None:
+    log("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))

@@ -1,0 +1,87 @@
+"""Weights folders: `config.json` beside `model.safetensors`, nothing that is executed on loading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from synth.errors import InputError
+from synth.volume import write_bytes
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+ENVIRONMENT = "SYNTH_WEIGHTS"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A weights folder, read: its config, its tensors, and the hash that provenance quotes."""
+
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+    sha256: str
+
+
+def weights_folder(name: str) -> Path:
+    """The folder of shipped weights: $SYNTH_WEIGHTS, else inside the installed package, else in the checkout.
+
+    A `name` that is an existing folder is taken as it is.
+    """
+    package = Path(__file__).resolve().parent.parent
+    roots = [Path(os.environ[ENVIRONMENT])] if ENVIRONMENT in os.environ else []
+    roots += [package / "_weights", package.parent.parent / "weights"]
+    for folder in (Path(name), *(root / name for root in roots)):
+        if (folder / CONFIG).exists():
+            return folder
+    raise InputError(
+        f"weights {name!r}",
+        expected=f"a folder with {CONFIG} under {', '.join(str(r) for r in roots)}",
+        got="none",
+        fix=f"install the package with its weights, or set {ENVIRONMENT}",
+    )
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a weights folder; half-precision tensors come back as float32."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(folder / WEIGHTS)
+        digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    except (OSError, ValueError, RuntimeError) as error:
+        expected = f"{CONFIG} and {WEIGHTS}"
+        raise InputError(str(folder), expected=expected, got=str(error), fix="fetch the weights again") from None
+    return Checkpoint(config, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, digest)
+
+
+def save_checkpoint(folder: Path, model: nn.Module, config: Mapping[str, Any]) -> None:
+    """Write a weights folder, tensors as float16; the config last, since it is what makes the folder count."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        k: (v.detach().half() if v.is_floating_point() else v.detach()).contiguous().cpu()
+        for k, v in model.state_dict().items()
+    }
+    write_bytes(folder / WEIGHTS, save(tensors))
+    write_bytes(folder / CONFIG, (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
+
+
+def fill(model: nn.Module, checkpoint: Checkpoint, what: str) -> None:
+    """Load the tensors into the model, all of them and nothing else."""
+    try:
+        model.load_state_dict(checkpoint.tensors)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise InputError(what, expected="the tensors of its config", got=first, fix="fetch the weights again") from None
+    model.eval()
+
+
+def seeded(generator: torch.Generator) -> int:
+    """The seed to quote in provenance."""
+    return int(generator.initial_seed())

@@ -1,0 +1,168 @@
+"""The direct decoder: one pass of an image-space network answers both questions of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from synth.conditioning import Codec, Scene, SceneBatch, collate
+from synth.contracts import Box, Contrast, EncodedImage, Render
+from synth.decoder.checkpoint import Checkpoint, fill, load_checkpoint, weights_folder
+from synth.decoder.direct_net import MULTIPLE, DirectNet
+from synth.decoder.grid import check_encoded, check_grid, whole_box
+from synth.decoder.holes import Hole, hole_around, put_back, take
+from synth.decoder.intensity import AIR_HU
+from synth.decoder.mixture import Mixture
+from synth.parse import Parse
+from synth.volume import Mask, Volume
+
+
+class DirectDecoder:
+    """Tier 1 of the audit: a location and a scale per voxel, given the image around the region.
+
+    Args:
+        checkpoint: a weights folder of `synth train direct`, read.
+    """
+
+    name = "direct"
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        config = checkpoint.config
+        self.codec = Codec.from_json(config["codec"])
+        self.spacing_mm = float(config["spacing_mm"])
+        self.modalities = tuple(config["modalities"])
+        self.vocabulary = frozenset(self.codec.trained)
+        self.weights_sha256 = checkpoint.sha256
+        self.net = DirectNet(self.codec, **{k: tuple(v) if isinstance(v, list) else v for k, v in config["network"].items()})
+        fill(self.net, checkpoint, "direct decoder")
+        self.net.to(memory_format=torch.channels_last_3d)
+        self._last: Scene | None = None
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path = "direct") -> DirectDecoder:
+        """Load by name (shipped weights) or by folder."""
+        return cls(load_checkpoint(weights_folder(str(path))))
+
+    def encode(self, image: Volume) -> EncodedImage:
+        check_grid(image.geometry, self.spacing_mm, "image")
+        return EncodedImage(image, self.name, None)
+
+    @torch.inference_mode()
+    def render(
+        self,
+        parse: Parse,
+        context: EncodedImage | None = None,
+        region: Mask | None = None,
+        *,
+        n: int = 1,
+        generator: torch.Generator,
+    ) -> Render:
+        check_grid(parse.geometry, self.spacing_mm, "parse")
+        shape = parse.geometry.shape
+        if context is None:
+            hole = whole_box(shape, MULTIPLE)
+            base = np.full(shape, AIR_HU, np.float32)
+        else:
+            check_encoded(context, self.name, parse.geometry)
+            hole = hole_around(region, margin=0) if region is not None else whole_box(shape, MULTIPLE)
+            base = context.image.array
+        mixture = self._mixture(base, [self._scene(parse)], hole)
+        inner, within = put_back(hole.box, shape)
+        keep = hole.hidden[within]
+        location, scale = mixture.mean_hu()[0].numpy()[within], mixture.std_hu()[0].numpy()[within]
+        images = np.stack([_paint(base, inner, keep, mixture.sample_hu(generator)[0].numpy()[within]) for _ in range(n)])
+        return Render(
+            images=images,
+            geometry=parse.geometry,
+            location=_paint(base, inner, keep, location),
+            scale=_paint(np.zeros(shape, np.float32), inner, keep, scale),
+            provenance={
+                "decoder": self.name,
+                "weights_sha256": self.weights_sha256,
+                "seed": int(generator.initial_seed()),
+                "context": context is not None,
+            },
+        )
+
+    @torch.inference_mode()
+    def contrast(
+        self,
+        encoded: EncodedImage,
+        parse: Parse,
+        alternatives: Sequence[Parse],
+        region: Mask,
+        *,
+        draws: int = 1,
+        generator: torch.Generator,
+    ) -> tuple[Contrast, ...]:
+        """One pass for the parse and all its alternatives; deterministic, so `draws` and `generator` change nothing."""
+        check_encoded(encoded, self.name, parse.geometry)
+        hole = hole_around(region)
+        scenes = [self._scene(p) for p in (parse, *alternatives)]
+        mixture = self._mixture(encoded.image.array, scenes, hole)
+        hu = _cube(take(encoded.image.array, hole.box, AIR_HU))
+        log_prob, mean = mixture.log_prob(hu), mixture.mean_hu().numpy()
+        inner, within = put_back(hole.box, parse.geometry.shape)
+        seen = np.zeros(hole.core.shape, bool)
+        seen[within] = True
+        hidden, core = hole.hidden & seen, hole.core & seen
+        return tuple(
+            self._contrast(log_prob[0] - log_prob[k], hidden, core, hole.box, mean[0], mean[k])
+            for k in range(1, len(scenes))
+        )
+
+    def _contrast(
+        self,
+        ratio: Tensor,
+        hidden: NDArray[np.bool_],
+        core: NDArray[np.bool_],
+        box: Box,
+        with_parse: NDArray[np.float32],
+        with_alternative: NDArray[np.float32],
+    ) -> Contrast:
+        rim = hidden & ~core
+        parts = [torch.from_numpy(m.astype(np.float32))[None] for m in (core, rim)]
+        values = ratio.numpy()
+        features = {
+            "evidence": float(self.net.evidence(ratio[None], *parts)),
+            "core": float(values[core].mean()) if core.any() else 0.0,
+            "rim": float(values[rim].mean()) if rim.any() else 0.0,
+        }
+        return Contrast(
+            (values * hidden)[None], hidden, core, box, "nats", with_parse, with_alternative, features
+        )
+
+    def _mixture(self, array: NDArray[np.float32], scenes: Sequence[Scene], hole: Hole) -> Mixture:
+        hu = _cube(take(array, hole.box, AIR_HU))
+        inside = _cube(take(np.ones_like(array), hole.box, 0.0))
+        hidden = _cube(hole.hidden.astype(np.float32))
+        batch: SceneBatch = collate([s.crop(hole.box) for s in scenes])
+        rows = len(scenes)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixture = self.net(batch, *(v.expand(rows, -1, -1, -1, -1) for v in (hu, hidden, inside)))
+        assert isinstance(mixture, Mixture)
+        return mixture
+
+    def _scene(self, parse: Parse) -> Scene:
+        """The parse in the checkpoint's indices; masks shared with the parse before are not measured again."""
+        self._last = Scene.from_parse(parse, self.codec, like=self._last)
+        return self._last
+
+
+def _cube(array: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))[None, None]
+
+
+def _paint(base: NDArray[np.float32], inner: Box, keep: NDArray[np.bool_], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A copy of `base` with `values` where `keep`, over the box."""
+    out = base.copy()
+    view = out[inner]
+    view[keep] = values[keep]
+    return out
+
+

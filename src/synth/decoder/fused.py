@@ -1,0 +1,72 @@
+"""Both decoders as one: the direct decoder's answer, with the latent decoder's evidence beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from synth.contracts import Contrast, EncodedImage, Render
+from synth.decoder.direct import DirectDecoder
+from synth.decoder.latent import LatentDecoder
+from synth.parse import Parse
+from synth.volume import Mask, Volume
+
+
+class FusedDecoder:
+    """Tiers 1 and 2 of the audit under the one contract.
+
+    Renders and the map in nats are the direct decoder's; `features` gains the latent decoder's flow-matching evidence as
+    `latent_*`, which a calibrated fusion weighs.
+    """
+
+    name = "fused"
+
+    def __init__(self, direct: DirectDecoder, latent: LatentDecoder) -> None:
+        self.direct, self.latent = direct, latent
+        self.spacing_mm = direct.spacing_mm
+        self.modalities = direct.modalities
+        self.vocabulary = direct.vocabulary & latent.vocabulary
+        self.weights_sha256 = f"{direct.weights_sha256}+{latent.weights_sha256}"
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path = "fused") -> FusedDecoder:
+        """The shipped pair; there is nothing else to load, so `path` must be "fused"."""
+        return cls(DirectDecoder.from_pretrained(), LatentDecoder.from_pretrained())
+
+    def encode(self, image: Volume) -> EncodedImage:
+        """Encode with both; the payload holds both."""
+        return EncodedImage(image, self.name, (self.direct.encode(image), self.latent.encode(image)))
+
+    def render(
+        self,
+        parse: Parse,
+        context: EncodedImage | None = None,
+        region: Mask | None = None,
+        *,
+        n: int = 1,
+        generator: torch.Generator,
+    ) -> Render:
+        """As the direct decoder."""
+        return self.direct.render(parse, context and context.payload[0], region, n=n, generator=generator)
+
+    def contrast(
+        self,
+        encoded: EncodedImage,
+        parse: Parse,
+        alternatives: Sequence[Parse],
+        region: Mask,
+        *,
+        draws: int = 4,
+        generator: torch.Generator,
+    ) -> tuple[Contrast, ...]:
+        """The direct decoder's contrast, with `latent_*` features from `draws` antithetic pairs of the flow."""
+        first, second = encoded.payload
+        direct = self.direct.contrast(first, parse, alternatives, region, generator=generator)
+        latent = self.latent.contrast(second, parse, alternatives, region, draws=draws, generator=generator)
+        return tuple(
+            replace(d, features={**d.features, **{f"latent_{k}": v for k, v in f.features.items()}})
+            for d, f in zip(direct, latent, strict=True)
+        )

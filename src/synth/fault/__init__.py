@@ -1,0 +1,27 @@
+"""Fault injection: correct parses jittered or broken in known ways, each with the verdict it must get."""
+
+from synth.fault.inject import FAMILIES, inject
+from synth.fault.jitter import jitter, smooth_noise
+from synth.fault.move import Moved, move_onto, moved, moved_by_mm, random_move, random_shift
+from synth.fault.record import Expectation, Family, Faulted, FaultRecord, FaultSpec, Verdict
+from synth.fault.scene import Scene
+
+__all__ = [
+    "FAMILIES",
+    "Expectation",
+    "Family",
+    "FaultRecord",
+    "FaultSpec",
+    "Faulted",
+    "Moved",
+    "Scene",
+    "Verdict",
+    "inject",
+    "jitter",
+    "move_onto",
+    "moved",
+    "moved_by_mm",
+    "random_move",
+    "random_shift",
+    "smooth_noise",
+]

@@ -1,0 +1,139 @@
+"""Appearance attributes measured in the image under each mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from synth.errors import InputError
+from synth.parse.items import Attribute, Entity
+from synth.parse.kinds import Kind, Phase
+from synth.parse.parse import Parse
+from synth.volume import Mask, Slices3, Volume
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+TEXTURE_SCALES_MM = (4.0, 8.0)
+
+_LEAST_CORE_VOXELS = 20
+_LEAST_TEXTURE_VOXELS = 60
+_LEAST_RIM_VOXELS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """One entity cut out of the volume with a margin: image, mask, and the mask less the findings inside it."""
+
+    image: Floats
+    mask: Bools
+    own: Bools
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def core(self) -> Bools:
+        """The inner voxels, free of partial volume, where enough are left; else all of them."""
+        eroded = ndimage.binary_erosion(self.own)
+        return eroded if np.count_nonzero(eroded) >= _LEAST_CORE_VOXELS else self.own
+
+
+def derive_appearance(parse: Parse, volume: Volume, *, unenhanced: Volume | None = None) -> Parse:
+    """The parse with the appearance of every present, delineated entity as measured in `volume`.
+
+    Mean and spread (eroded where the entity is thick enough, findings inside it left out), texture between the scales
+    of `TEXTURE_SCALES_MM`, edge sharpness, and, against an `unenhanced` image of the same grid, enhancement. All are
+    marked as derived with the image's hash as their source; an audit of that image must not be given them.
+    Raises `InputError` when the image is not on the grid of the parse.
+    """
+    _check_grid(parse, volume, "image")
+    if unenhanced is not None:
+        _check_grid(parse, unenhanced, "unenhanced image")
+    phase = parse.circumstance.phase
+    measured = [
+        attribute
+        for entity in parse.entities
+        if entity.id in parse.present_ids and entity.kind is not Kind.target
+        for attribute in _measured(parse, entity, volume, unenhanced, phase)
+    ]
+    source = volume.sha256()
+    fresh = [attribute.model_copy(update={"source": source}) for attribute in measured]
+    keys = {attribute.key for attribute in fresh}
+    kept = [
+        a for a in parse.attributes if a.key not in keys and not (a.derived and a.definition.family == "appearance")
+    ]
+    declared = [a for a in parse.attributes if a.key in keys and not a.derived]
+    said = {attribute.key for attribute in declared}
+    attributes = (*kept, *declared, *(a for a in fresh if a.key not in said))
+    circumstance = parse.circumstance.deriving(*sorted({f"attributes.{a.type}" for a in fresh}))
+    return parse.replace(attributes=attributes, circumstance=circumstance)
+
+
+def _check_grid(parse: Parse, volume: Volume, what: str) -> None:
+    difference = parse.geometry.describe_difference(volume.geometry)
+    if difference is not None:
+        raise InputError(what, expected="the grid of the parse", got=difference, fix="resample one to the other")
+
+
+def _measured(
+    parse: Parse, entity: Entity, volume: Volume, unenhanced: Volume | None, phase: Phase | None
+) -> Iterator[Attribute]:
+    mask = parse.masks[entity.id]
+    slices = mask.padded_slices(_margin(volume.spacing_mm))
+    region = _region(parse, entity, mask, volume, slices)
+    values = region.image[region.core].astype(np.float64)
+    names = ("mean_attenuation", "attenuation_spread") if volume.unit == "HU" else ("mean_signal", "signal_spread")
+    found: dict[str, float | None] = {names[0]: float(values.mean()), names[1]: float(values.std())}
+    if volume.unit == "HU":
+        found["texture"] = _texture(region)
+        found["edge_sharpness"] = _edge_sharpness(region)
+        if unenhanced is not None:
+            found["enhancement"] = float(values.mean() - unenhanced.array[slices][region.core].mean(dtype=np.float64))
+    for name, value in found.items():
+        if value is not None:
+            yield Attribute(entity=entity.id, type=name, value=value, phase=phase, derived=True)
+
+
+def _region(parse: Parse, entity: Entity, mask: Mask, volume: Volume, slices: Slices3) -> _Region:
+    inside = mask.crop(slices)
+    own = inside.copy()
+    for other in parse.entities:
+        if other.kind is Kind.finding and other.id != entity.id and other.id in parse.present_ids:
+            held = parse.masks[other.id]
+            if held.voxels < mask.voxels:
+                own &= ~held.crop(slices)
+    return _Region(volume.array[slices], inside, own if own.any() else inside, volume.spacing_mm)
+
+
+def _margin(spacing_mm: tuple[float, float, float]) -> tuple[int, int, int]:
+    x, y, z = (max(2, int(np.ceil(2 * TEXTURE_SCALES_MM[1] / step))) for step in spacing_mm)
+    return x, y, z
+
+
+def _texture(region: _Region) -> float | None:
+    """ln variance of the band of the image between two Gaussian scales, neither of which looks outside the mask."""
+    own = region.own
+    if np.count_nonzero(own) < _LEAST_TEXTURE_VOXELS:
+        return None
+    fine, coarse = (_smoothed_within(region, scale) for scale in TEXTURE_SCALES_MM)
+    return float(np.log(max(float((fine - coarse)[own].var()), 1e-4)))
+
+
+def _smoothed_within(region: _Region, scale_mm: float) -> Floats:
+    sigma = [scale_mm / step for step in region.spacing_mm]
+    weight = region.own.astype(np.float32)
+    offset = float(region.image[region.own].mean())
+    total = ndimage.gaussian_filter((region.image - offset) * weight, sigma)
+    return np.asarray(total / np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-6), dtype=np.float32)
+
+
+def _edge_sharpness(region: _Region) -> float | None:
+    """Mean slope across the border, HU/mm: the gradient's length on the rim of the mask, robust to single voxels."""
+    rim = region.mask & ~ndimage.binary_erosion(region.mask)
+    if np.count_nonzero(rim) < _LEAST_RIM_VOXELS or min(region.image.shape) < 2:
+        return None
+    squares = [np.square(np.gradient(region.image, step, axis=axis)) for axis, step in enumerate(region.spacing_mm)]
+    return float(np.median(np.sqrt(np.sum(squares, axis=0))[rim]))

@@ -1,0 +1,1 @@
+"""Whole tasks, each read top to bottom: audit, render, and what is checked before they start."""

@@ -1,0 +1,266 @@
+"""The audit, tier 1: which entities of a parse the image supports, and what the parse leaves out.
+
+    0 preflight      what does not fit is said before anything runs
+    1 grid           image and parse to the decoder's grid; attributes measured from this image are dropped: no peeking
+    2 encode         once
+    3 examine        each present, delineated entity: the parse against the parse without it, and the population's intensities
+    4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over the parse
+    5 search         what the parse fails to explain, each region tried as an added entity
+    6 report         everything in one typed object; `synth.report` writes it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synth import __version__
+from synth.contracts import Decoder, EncodedImage
+from synth.errors import InputError
+from synth.parse import Kind, Parse, Presence
+from synth.pipeline.audit_entities import AuditedEntity, audit_entities
+from synth.pipeline.audit_search import FoundRegion, search_regions
+from synth.pipeline.preflight import ModelRequirements, preflight
+from synth.residual.findings import Findings, Message
+from synth.residual.held_out import HeldOut, render_held_out
+from synth.residual.judge import AuditModel, Judge
+from synth.volume import Mask, Volume, resample
+from synth.volume.tissue import body_mask
+
+Advance = Callable[..., None]
+"""Called with the number of steps done, `message=` and `total=`; see `synth.cli.output.progress`."""
+
+TIERS = (1,)
+LIMITS = (
+    "Not a medical device: an aid for checking software, not for diagnosis.",
+    "Judged on a {grid:g} mm grid: entities and errors smaller than about two voxels are not seen.",
+    "This tier asks of each entity whether it is there at all. Wrong outline, label, attribute and relation are not judged.",
+    "An entity is compared with the same place without it: two organs that look alike and have changed places can both pass.",
+    "Regions reported as missing are places that the parse does not explain; they need not be disease.",
+    "p-values hold for images like those of the calibration; a scanner, phase or body region outside it can mislead them.",
+)
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """How to audit.
+
+    Attributes:
+        decoder: name of a shipped decoder or a weights folder.
+        tiers: which tiers run; 1 is the direct comparison.
+        alpha: the share of false alarms tolerated among what is flagged.
+        seed: of every random draw.
+        search: whether to look for what the parse leaves out.
+    """
+
+    decoder: str = "direct"
+    tiers: tuple[int, ...] = (1,)
+    alpha: float = 0.1
+    seed: int = 0
+    search: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.alpha < 1.0:
+            raise InputError("alpha", expected="a number between 0 and 1", got=f"{self.alpha:g}", fix="0.1 is usual")
+        if not self.tiers or not set(self.tiers) <= set(TIERS):
+            got = ",".join(map(str, self.tiers)) or "none"
+            raise InputError("tiers", expected=f"among {', '.join(map(str, TIERS))}", got=got, fix="use --tiers 1")
+        if not 0 <= self.seed < 2**31:
+            raise InputError("seed", expected="0 to 2147483647", got=str(self.seed), fix="choose another")
+
+
+@dataclass(frozen=True, eq=False)
+class AuditReport:
+    """What an audit found, and the images that show it.
+
+    Attributes:
+        findings: everything of `findings.json`; `entities` and `missing` are shortcuts into it.
+        image, parse: the input.
+        on_grid: the image on the decoder's grid; render, residual: the held-out prediction (HU) and the standardised
+            difference on that grid, None when the search was left out.
+        entities: what was examined, with the renders with and without each; regions: what the search brought up.
+    """
+
+    findings: Findings
+    image: Volume
+    parse: Parse
+    on_grid: Volume
+    render: Volume | None
+    residual: Volume | None
+    examined: Mapping[str, AuditedEntity] = field(default_factory=dict)
+    regions: Mapping[str, FoundRegion] = field(default_factory=dict)
+
+    @property
+    def entities(self) -> Sequence[Any]:
+        """The entity findings, in the order of the parse."""
+        return self.findings.entities
+
+    @property
+    def missing(self) -> Sequence[Any]:
+        """Regions beyond chance, the strongest first."""
+        return self.findings.missing or []
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the content of `findings.json`."""
+        return self.findings.model_dump(mode="json")
+
+
+def audit(
+    image: Volume,
+    parse: Parse,
+    options: AuditOptions | None = None,
+    *,
+    decoder: Decoder | None = None,
+    model: AuditModel | None = None,
+    advance: Advance | None = None,
+) -> AuditReport:
+    """Audit a parse against its image.
+
+    `decoder` and `model` stand in for the shipped ones. The same input, options and weights give the same report.
+
+    Raises:
+        InputError: image, parse and model do not fit together.
+    """
+    options = options or AuditOptions()
+    step = advance or _quiet
+    decoder = decoder or _shipped_decoder(options.decoder)
+    model = model or shipped_model()
+    judge = model.judge(decoder.name)
+
+    messages = _checked(image, parse, decoder)
+
+    grid = image.geometry.with_spacing(decoder.spacing_mm)
+    small = image if grid.matches(image.geometry) else resample(image, grid)
+    declared = parse.without_derived().resampled(grid)
+    body = body_mask(small)
+
+    encoded = decoder.encode(small)
+
+    step(0, message="entities", total=len(declared.present_ids) + (5 if options.search else 0))
+    audited = audit_entities(
+        decoder, encoded, parse, declared, body, model.prior, judge, alpha=options.alpha, seed=options.seed, advance=step
+    )
+
+    held_out, regions = None, None
+    if options.search:
+        step(1, message="unexplained regions")
+        explained = _seen(declared)
+        held_out = render_held_out(decoder, encoded, explained, body, generator=_generator(options.seed))
+        step(2)
+        regions = search_regions(
+            decoder, encoded, explained, held_out, model.prior, judge, image=image, alpha=options.alpha, seed=options.seed
+        )
+        step(2)
+
+    findings = Findings(
+        alpha=options.alpha,
+        seed=options.seed,
+        tiers=list(options.tiers),
+        entities=[a.finding for a in audited],
+        missing=None if regions is None else [r.finding for r in regions if r.finding.verdict],
+        unexplained=None if regions is None else [r.finding for r in regions if not r.finding.verdict],
+        preflight=messages,
+        calibration=_calibration(judge, decoder, options.alpha, audited),
+        limits=[line.format(grid=decoder.spacing_mm) for line in LIMITS],
+        provenance=_provenance(image, parse, decoder, model, options),
+    )
+    return AuditReport(
+        findings=findings,
+        image=image,
+        parse=parse,
+        on_grid=small,
+        render=None if held_out is None else _render_volume(small, held_out, decoder, options.seed),
+        residual=None if held_out is None else _residual_volume(small, held_out),
+        examined={a.finding.id: a for a in audited if a.examined is not None},
+        regions={r.finding.id: r for r in regions or ()},
+    )
+
+
+def shipped_model() -> AuditModel:
+    """The population prior, fusion and calibration under `weights/audit`."""
+    from synth.decoder.checkpoint import weights_folder
+
+    return AuditModel.load(weights_folder("audit"))
+
+
+def _shipped_decoder(name: str) -> Decoder:
+    from synth.decoder.registry import load_decoder
+
+    return load_decoder(name)
+
+
+def _checked(image: Volume, parse: Parse, decoder: Decoder) -> list[Message]:
+    """What the preflight has to say; its first error ends the audit."""
+    requirements = ModelRequirements.of(decoder)
+    messages = [Message(severity=m.severity, code=m.code, message=m.message) for m in preflight(image, parse, requirements)]
+    errors = [m for m in messages if m.severity == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        fix = "run synth parse validate for the details" if more else "correct it and run again"
+        raise InputError("preflight", expected="image, parse and model that fit", got=errors[0].message + more, fix=fix)
+    return messages
+
+
+def _seen(parse: Parse) -> Parse:
+    """The parse less planning volumes: they explain nothing in the image."""
+    drawn = [e.id for e in parse.entities if e.kind is Kind.target]
+    return parse.without(*drawn) if drawn else parse
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _quiet(step: float = 1, *, message: str | None = None, total: float | None = None) -> None:
+    """Say nothing."""
+
+
+def _render_volume(small: Volume, held_out: HeldOut, decoder: Decoder, seed: int) -> Volume:
+    return small.with_array(held_out.location, synthetic=f"held-out render, decoder {decoder.name}, seed {seed}")
+
+
+def _residual_volume(small: Volume, held_out: HeldOut) -> Volume:
+    z: NDArray[np.float32] = np.clip(held_out.standardised(small.array), -20.0, 20.0)
+    return Volume(z, small.geometry, "unknown", "au", {"synthetic": "standardised residual (image - render) / scale"})
+
+
+def _calibration(judge: Judge, decoder: Decoder, alpha: float, audited: Sequence[AuditedEntity]) -> dict[str, Any]:
+    checked = [a.finding for a in audited if a.finding.score is not None]
+    needed = max((f.calibration.needed for f in checked if f.calibration), default=0)
+    return {
+        "method": "Mondrian split-conformal p-values, Benjamini-Hochberg over the checked entities",
+        "alpha": alpha,
+        "checked": len(checked),
+        "scores": len(judge.calibration.scores),
+        "scores_needed": needed,
+        "sufficient": len(judge.calibration.scores) >= needed,
+        "complete_parses": len(judge.most_suspicious),
+        "same_weights": judge.decoder_sha256 == decoder.weights_sha256,
+        "facts": dict(judge.facts),
+    }
+
+
+def _provenance(
+    image: Volume, parse: Parse, decoder: Decoder, model: AuditModel, options: AuditOptions
+) -> dict[str, Any]:
+    circumstance = parse.circumstance
+    return {
+        "package": f"parse-synth {__version__}",
+        "image_sha256": image.sha256(),
+        "image_shape": list(image.shape),
+        "image_spacing_mm": [round(s, 4) for s in image.spacing_mm],
+        "parse_made_by": circumstance.made_by,
+        "parse_image_sha256": circumstance.image_sha256,
+        "decoder": decoder.name,
+        "decoder_sha256": decoder.weights_sha256,
+        "audit_model_sha256": model.sha256,
+        "grid_mm": decoder.spacing_mm,
+        "seed": options.seed,
+        "entities": len(parse.entities),
+        "present": sum(e.presence is Presence.present for e in parse.entities),
+    }

@@ -1,0 +1,98 @@
+"""Step 5 of the audit: regions that the parse does not explain, tried as added entities and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from synth.contracts import Decoder, EncodedImage
+from synth.parse import Parse
+from synth.residual.findings import Candidate as CandidateName
+from synth.residual.findings import MissingFinding, Verdict
+from synth.residual.held_out import HeldOut
+from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.judge import Judge
+from synth.residual.missing import Tried, attempt, find
+from synth.volume import Mask, Volume, resample_mask
+
+SHOWN = 12  # regions reported
+
+
+@dataclass(frozen=True, eq=False)
+class FoundRegion:
+    """The finding about a region; its outline on the image's grid; what it was read from."""
+
+    finding: MissingFinding
+    mask: Mask
+    tried: Tried
+
+
+def search_regions(
+    decoder: Decoder,
+    encoded: EncodedImage,
+    parse: Parse,
+    held_out: HeldOut,
+    prior: IntensityPrior,
+    judge: Judge,
+    *,
+    image: Volume,
+    alpha: float,
+    seed: int,
+) -> tuple[FoundRegion, ...]:
+    """Find, try and judge; the strongest first. A region is `missing` when a complete parse has one as strong with
+    probability at most alpha."""
+    generator = torch.Generator().manual_seed(seed)
+    tried = []
+    for candidate in find(encoded.image, parse, held_out):
+        made = attempt(candidate, decoder, encoded, parse, prior, generator=generator)
+        if made is not None:
+            tried.append((_score(made, judge), made))
+    tried.sort(key=lambda pair: (-pair[0], pair[1].candidate.focus))
+    return tuple(
+        _region(f"missing_{number}", score, made, parse, judge, image, alpha)
+        for number, (score, made) in enumerate(tried[:SHOWN], start=1)
+    )
+
+
+def _score(tried: Tried, judge: Judge) -> float:
+    if judge.missing is None:
+        return judge.presence.score(tried.evidence.features, tried.name)
+    return judge.missing.score(tried.features, tried.name)
+
+
+def _region(
+    id: str, score: float, tried: Tried, parse: Parse, judge: Judge, image: Volume, alpha: float
+) -> FoundRegion:
+    found = tried.candidate
+    p = judge.missing_p_value(score)
+    # Without calibration nothing can be called beyond chance.
+    beyond = p is not None and p <= alpha and score > 0
+    mask = resample_mask(found.mask, parse.geometry, image.geometry)
+    x, y, z = (float(v) for v in parse.geometry.world(found.focus))
+    finding = MissingFinding(
+        id=id,
+        verdict=Verdict.missing if beyond else None,
+        name=tried.name,
+        candidates=[CandidateName(name=n, share=round(s, 4)) for n, s in tried.shares.items()],
+        located_in=found.host,
+        score=score,
+        p_value=p,
+        volume_ml=found.mask.voxels * parse.geometry.voxel_ml,
+        focus_mm=(x, y, z),
+        peak=round(found.peak, 3),
+        mean_hu=round(found.mean_hu, 1),
+        reason=_reason(tried, score, p, beyond),
+        evidence={key: round(value, 5) for key, value in sorted(tried.features.items()) if value == value},
+    )
+    return FoundRegion(finding, mask, tried)
+
+
+def _reason(tried: Tried, score: float, p: float | None, beyond: bool) -> str:
+    found = tried.candidate
+    where = f"in {found.host}" if found.host else "outside every declared organ"
+    step = f"{abs(found.step_hu):.0f} HU {'brighter' if found.step_hu > 0 else 'darker'} than expected"
+    if beyond:
+        return f"{where}: {step}; the image is explained better with a {tried.name.replace('_', ' ')} here ({score:+.1f} nats)"
+    often = "" if p is None else f"; {100 * p:.0f}% of complete parses have a region as strong"
+    return f"{where}: {step} ({score:+.1f} nats{often})"

@@ -1,0 +1,113 @@
+"""The audit's folder, written whole or not at all: findings.json, report.html, images, outlines and counterfactuals."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from synth.errors import InputError
+from synth.pipeline.audit import AuditReport
+from synth.report.page import report_html
+from synth.residual.findings import Findings
+from synth.volume import write_mask, write_volume
+
+FINDINGS, REPORT = "findings.json", "report.html"
+
+
+def save_report(report: AuditReport, folder: Path, *, overwrite: bool = False) -> Findings:
+    """Write everything into a new folder and return the findings with the names of their files.
+
+    Everything is made beside `folder` and put in its place at the end; a failure leaves nothing behind.
+
+    Raises:
+        InputError: the folder is there and `overwrite` is not set.
+    """
+    check_free(folder, overwrite=overwrite)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        findings = _write(report, made)
+        made.chmod(0o755)
+        _put_in_place(made, folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return findings
+
+
+def check_free(folder: Path, *, overwrite: bool) -> None:
+    """Raise InputError where an audit may not write."""
+    if folder.is_file():
+        raise InputError(str(folder), expected="a folder", got="a file", fix="name another folder")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise InputError(str(folder), expected="a new or empty folder", got="files in it", fix="add --overwrite")
+    if overwrite and folder.exists() and any(folder.iterdir()) and not (folder / FINDINGS).exists():
+        got = f"a folder without {FINDINGS}"
+        raise InputError(str(folder), expected="an earlier audit to replace", got=got, fix="name another folder")
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """Rename into place; an earlier audit is moved aside first and removed last."""
+    aside = None
+    if folder.exists():
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+        os.replace(folder, aside / "old")
+    try:
+        os.replace(made, folder)
+    except OSError:
+        if aside is not None:
+            os.replace(aside / "old", folder)
+        raise
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write(report: AuditReport, folder: Path) -> Findings:
+    seed, decoder = report.findings.seed, report.findings.provenance["decoder"]
+    made_up = f"held-out render, {decoder} decoder, seed {seed}"
+    if report.render is not None and report.residual is not None:
+        write_volume(report.render, folder / "render.nii.gz", synthetic=made_up)
+        write_volume(report.residual, folder / "residual.nii.gz", synthetic=f"residual against {made_up}")
+    findings = _with_masks(report, _with_counterfactuals(report, report.findings, folder, made_up), folder)
+    (folder / FINDINGS).write_text(json.dumps(findings.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    (folder / REPORT).write_text(report_html(report), "utf-8")
+    return findings
+
+
+def _with_counterfactuals(report: AuditReport, findings: Findings, folder: Path, made_up: str) -> Findings:
+    """Renders with and without each flagged entity, on the decoder's grid."""
+    names = {}
+    for finding in findings.flagged:
+        examined = report.examined[finding.id].examined if finding.id in report.examined else None
+        if examined is None or examined.contrast.with_parse is None or examined.contrast.with_alternative is None:
+            continue
+        contrast = examined.contrast
+        files = {}
+        for key, values in (("with_entity", contrast.with_parse), ("without_entity", contrast.with_alternative)):
+            array = np.array(report.on_grid.array)
+            array[contrast.box][contrast.region] = values[contrast.region]
+            files[key] = f"counterfactuals/{finding.id}_{key.split('_')[0]}.nii.gz"
+            write_volume(report.on_grid.with_array(array), folder / files[key], synthetic=f"{key} {finding.id}, {made_up}")
+        names[finding.id] = files
+    entities = []
+    for finding in findings.entities:
+        told = finding.counterfactual
+        if finding.id in names and told is not None:
+            finding = finding.model_copy(update={"counterfactual": told.model_copy(update=names[finding.id])})
+        entities.append(finding)
+    return findings.model_copy(update={"entities": entities})
+
+
+def _with_masks(report: AuditReport, findings: Findings, folder: Path) -> Findings:
+    """The proposed outline of each missing finding, on the image's grid."""
+    missing = []
+    for finding in findings.missing or ():
+        name = f"missing/{finding.id}.nii.gz"
+        write_mask(report.regions[finding.id].mask, report.image.geometry, folder / name)
+        missing.append(finding.model_copy(update={"mask": name}))
+    return findings if findings.missing is None else findings.model_copy(update={"missing": missing})

@@ -1,0 +1,277 @@
+"""Fitting a judge: entities that are there, entities that are not, and complete parses, all from cases known to be right.
+
+True entities are the case's own masks, untouched and jittered; false ones are the same masks moved to where the organ is not,
+their true place left undeclared, and lesions put where there are none. Lesions taken out of a parse are what a search for missing
+ones must find. Scores for calibration are cross-fitted: no score comes from a fusion that has seen its patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from synth.contracts import Decoder, EncodedImage
+from synth.fault import jitter, move_onto, random_move
+from synth.errors import InputError
+from synth.parse import Entity, Kind, Parse, Relation
+from synth.residual.conformal import Calibration, CalibrationScore
+from synth.residual.fusion import Fusion
+from synth.residual.held_out import render_held_out
+from synth.residual.hosts import findings_of
+from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.judge import Judge
+from synth.residual.missing import Tried, attempt, find
+from synth.residual.presence import examine
+from synth.residual.verdict import cannot_check
+from synth.volume import Mask
+from synth.volume.tissue import body_mask
+
+FOLDS = 5
+MOVES_MM = ((8.0, 16.0), (16.0, 32.0), (32.0, 64.0))
+FOUND_DICE = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationCase:
+    """An image on the decoder's grid with its correct parse, derived attributes left out."""
+
+    name: str
+    encoded: EncodedImage
+    parse: Parse
+    body: Mask
+
+    @classmethod
+    def of(cls, name: str, encoded: EncodedImage, parse: Parse) -> CalibrationCase:
+        """Put the parse on the grid of the encoded image."""
+        on_grid = parse.without_derived().resampled(encoded.image.geometry)
+        return cls(name, encoded, on_grid, body_mask(encoded.image))
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The evidence about one claim, and whether the claim is true."""
+
+    case: str
+    name: str
+    volume_ml: float
+    truth: bool
+    origin: str
+    features: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateSample:
+    """A region that the search brought up, and whether a lesion had been taken out there."""
+
+    case: str
+    name: str
+    truth: bool
+    features: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to draw from each case.
+
+    Attributes:
+        entities: at most so many of a case, drawn at random; jitters, moves: of each.
+        hallucinations: lesions put into a case where there are none; deletions: lesions taken out, one at a time.
+    """
+
+    entities: int = 40
+    jitters: int = 2
+    moves: int = 3
+    hallucinations: int = 2
+    deletions: int = 2
+
+
+@dataclass(eq=False)
+class Collected:
+    """What was drawn so far; `candidates` is by (case, deletion), the undamaged parse under deletion -1."""
+
+    samples: list[Sample] = field(default_factory=list)
+    candidates: dict[tuple[str, int], list[CandidateSample]] = field(default_factory=dict)
+
+
+def collect(
+    cases: Iterable[CalibrationCase],
+    decoder: Decoder,
+    prior: IntensityPrior,
+    *,
+    seed: int = 0,
+    plan: Plan | None = None,
+    search: bool = True,
+) -> Collected:
+    """Examine true and false claims of every case; with `search`, also look for missing lesions."""
+    plan = plan or Plan()
+    out = Collected()
+    for number, case in enumerate(cases):
+        rng = np.random.default_rng([seed, number])
+        generator = torch.Generator().manual_seed(seed * 100_003 + number)
+        asked = _Asked(decoder, prior, case, generator)
+        for claim in _claims(case, decoder, rng, plan):
+            out.samples.append(asked.sample(claim))
+        if search:
+            _collect_candidates(asked, rng, plan, out)
+    return out
+
+
+def fit_judge(collected: Collected, decoder: Decoder, facts: Mapping[str, object] | None = None) -> Judge:
+    """Fuse and calibrate.
+
+    Raises:
+        InputError: true or false claims are missing.
+    """
+    samples = collected.samples
+    presence = _fit(samples)
+    truth = [s for s in samples if s.truth]
+    scores = _cross_fitted(samples)
+    calibration = Calibration(
+        tuple(CalibrationScore(s.name, s.volume_ml, score) for s, score in zip(samples, scores, strict=True) if s.truth)
+    )
+    missing, most = _fit_missing(collected.candidates)
+    said = {"true claims": len(truth), "false claims": len(samples) - len(truth), "cases": len({s.case for s in samples})}
+    return Judge(decoder.weights_sha256, presence, calibration, missing, most, {**said, **dict(facts or {})})
+
+
+@dataclass(frozen=True, eq=False)
+class _Claim:
+    """A parse with one entity in question."""
+
+    parse: Parse
+    entity: str
+    truth: bool
+    origin: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    decoder: Decoder
+    prior: IntensityPrior
+    case: CalibrationCase
+    generator: torch.Generator
+
+    def sample(self, claim: _Claim) -> Sample:
+        examined = examine(
+            self.decoder, self.case.encoded, claim.parse, claim.entity, self.prior, generator=self.generator
+        )
+        volume = claim.parse.masks[claim.entity].voxels * claim.parse.geometry.voxel_ml
+        name = claim.parse.entity(claim.entity).name
+        return Sample(self.case.name, name, volume, claim.truth, claim.origin, examined.evidence.features)
+
+    def search(self, parse: Parse) -> list[Tried]:
+        held_out = render_held_out(self.decoder, self.case.encoded, parse, self.case.body, generator=self.generator)
+        found = find(self.case.encoded.image, parse, held_out)
+        tried = [
+            attempt(c, self.decoder, self.case.encoded, parse, self.prior, generator=self.generator) for c in found
+        ]
+        return [t for t in tried if t is not None]
+
+
+def _claims(case: CalibrationCase, decoder: Decoder, rng: np.random.Generator, plan: Plan) -> Iterable[_Claim]:
+    parse, grid = case.parse, case.parse.geometry
+    known = decoder.vocabulary
+    ids = [i for i in parse.present_ids if cannot_check(parse.entity(i), parse, parse, known, case.body) is None]
+    for entity in rng.permutation(ids)[: plan.entities]:
+        own = parse.masks[str(entity)]
+        yield _Claim(parse, str(entity), True, "untouched")
+        for _ in range(plan.jitters):
+            yield _Claim(parse.with_mask(str(entity), jitter(own, grid, rng)), str(entity), True, "jittered")
+        for k in range(plan.moves):
+            found = random_move(own, grid, case.body, MOVES_MM[k % len(MOVES_MM)], rng)
+            if found is not None and found.mask.voxels >= 0.8 * own.voxels:
+                yield _Claim(parse.with_mask(str(entity), found.mask), str(entity), False, "moved")
+    for _ in range(plan.hallucinations):
+        claim = _hallucination(case, known, rng)
+        if claim is not None:
+            yield claim
+
+
+def _hallucination(case: CalibrationCase, known: frozenset[str], rng: np.random.Generator) -> _Claim | None:
+    """A lesion of 8 to 20 mm radius claimed inside an organ that can have one, away from its true ones."""
+    parse = case.parse
+    organs = [i for i in parse.present_ids if parse.entity(i).kind is Kind.organ and set(findings_of(parse.entity(i).name)) & known]
+    if not organs:
+        return None
+    organ = str(rng.choice(organs))
+    names = sorted(set(findings_of(parse.entity(organ).name)) & known)
+    lesions = [parse.masks[i] for i in parse.present_ids if parse.entity(i).kind is Kind.finding]
+    blob = _blob(parse.masks[organ].shape, parse.geometry.spacing_mm[0], rng)
+    try:
+        placed = move_onto(jittered_start(blob, parse, rng), parse.geometry, parse.masks[organ], away_from=lesions)
+    except InputError:  # the organ has no room for it
+        return None
+    added = Entity(id="hallucinated_lesion", name=str(rng.choice(names)))
+    relation = Relation(type="located_in", subject=added.id, object=organ)
+    return _Claim(parse.with_entity(added, placed.mask, relations=[relation]), added.id, False, "hallucinated")
+
+
+def jittered_start(blob: Mask, parse: Parse, rng: np.random.Generator) -> Mask:
+    """The blob at a random place of the grid: `move_onto` prefers the nearest place, so this decides where it lands."""
+    room = [n - b for n, b in zip(parse.geometry.shape, blob.box.shape, strict=True)]
+    x, y, z = (int(rng.integers(0, max(r, 0) + 1)) for r in room)
+    return Mask.from_box(blob.shape, (x, y, z), blob.box)
+
+
+def _blob(shape: tuple[int, int, int], spacing_mm: float, rng: np.random.Generator) -> Mask:
+    radii = rng.uniform(8.0, 20.0) * rng.uniform(0.8, 1.25, size=3) / spacing_mm
+    reach = [min(int(np.ceil(r)), (n - 1) // 2) for r, n in zip(radii, shape, strict=True)]
+    x, y, z = np.ogrid[tuple(slice(-r, r + 1) for r in reach)]
+    return Mask.from_box(shape, (0, 0, 0), (x / radii[0]) ** 2 + (y / radii[1]) ** 2 + (z / radii[2]) ** 2 <= 1.0)
+
+
+def _collect_candidates(asked: _Asked, rng: np.random.Generator, plan: Plan, out: Collected) -> None:
+    """Search the complete parse, then the parse less one lesion at a time."""
+    case, parse = asked.case, asked.case.parse
+    out.candidates[case.name, -1] = [CandidateSample(case.name, t.name, False, t.features) for t in asked.search(parse)]
+    lesions = [i for i in parse.present_ids if parse.entity(i).kind is Kind.finding]
+    for number, lesion in enumerate(rng.permutation(lesions)[: plan.deletions]):
+        gone = parse.masks[str(lesion)]
+        tried = asked.search(parse.without(str(lesion)))
+        out.candidates[case.name, number] = [
+            CandidateSample(case.name, t.name, t.candidate.mask.dice(gone) >= FOUND_DICE, t.features) for t in tried
+        ]
+
+
+def _fit(samples: Sequence[Sample]) -> Fusion:
+    return Fusion.fit([s.features for s in samples], [s.truth for s in samples], [s.name for s in samples])
+
+
+def _folds(cases: Iterable[str]) -> dict[str, int]:
+    return {case: k % FOLDS for k, case in enumerate(sorted(set(cases)))}
+
+
+def _cross_fitted(samples: Sequence[Sample]) -> list[float]:
+    """Each sample's score under a fusion that has not seen its case; under one of all where there is one case only."""
+    folds = _folds(s.case for s in samples)
+    fusions = {}
+    for k in set(folds.values()):
+        others = [s for s in samples if folds[s.case] != k]
+        enough = {s.truth for s in others} == {True, False}
+        fusions[k] = _fit(others if enough else samples)
+    return [fusions[folds[s.case]].score(s.features, s.name) for s in samples]
+
+
+def _fit_missing(
+    candidates: Mapping[tuple[str, int], Sequence[CandidateSample]],
+) -> tuple[Fusion | None, tuple[float, ...]]:
+    """The fusion over candidates, and the highest cross-fitted score of each complete parse."""
+    rows = [c for group in candidates.values() for c in group]
+    if {c.truth for c in rows} != {True, False}:
+        return None, ()
+    folds = _folds(c.case for c in rows)
+
+    def fit(chosen: Sequence[CandidateSample]) -> Fusion:
+        return Fusion.fit([c.features for c in chosen], [c.truth for c in chosen], [c.name for c in chosen], l2=3e-2)
+
+    everything = fit(rows)
+    most = []
+    for k in sorted(set(folds.values())):
+        others = [c for c in rows if folds[c.case] != k]
+        fusion = fit(others) if {c.truth for c in others} == {True, False} else everything
+        complete = [group for (case, deletion), group in candidates.items() if deletion < 0 and folds.get(case, 0) == k]
+        most += [max((fusion.score(c.features, c.name) for c in group), default=-20.0) for group in complete]
+    return everything, tuple(most)

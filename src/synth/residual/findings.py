@@ -1,0 +1,153 @@
+"""What an audit found, in the form of `findings.json`; a field that nothing has filled yet is null."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+FORM = "synth-findings-1"
+
+Point = tuple[float, float, float]
+
+
+class Verdict(StrEnum):
+    """What the audit says about an entity, or about a place that the parse does not explain."""
+
+    supported = "supported"
+    hallucinated = "hallucinated"
+    wrong_label = "wrong_label"
+    wrong_extent = "wrong_extent"
+    wrong_attribute = "wrong_attribute"
+    wrong_relation = "wrong_relation"
+    missing = "missing"
+    not_checkable = "not_checkable"
+
+
+class Finding(BaseModel):
+    """Base of the records: frozen, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Counterfactual(Finding):
+    """The other parse that the entity was judged against, and what the decoder says of the two."""
+
+    kind: str = Field(description="presence, extent, label, attribute or relation")
+    alternative: str = Field(description="the other parse, in words")
+    unit: str | None = Field(None, description="of total: nats, or flow-matching error")
+    total: float | None = Field(None, description="sum over the hidden region; positive speaks for the parse")
+    effect_hu: float | None = Field(None, description="mean change of the render inside the mask, HU")
+    with_entity: str | None = Field(None, description="file with the render of the parse as it is")
+    without_entity: str | None = Field(None, description="file with the render of the other parse")
+
+
+class CalibrationCell(Finding):
+    """Where a p-value comes from."""
+
+    cell: str
+    scores: int
+    needed: int = Field(description="scores that a cell must have before one of this many entities can be flagged")
+
+
+class EntityFinding(Finding):
+    """The verdict on one entity of the parse."""
+
+    id: str
+    name: str
+    kind: str
+    presence: str
+    verdict: Verdict | None = Field(None, description="null where the parse claims nothing that could be checked here")
+    score: float | None = Field(None, description="log-likelihood ratio in nats; positive speaks for the entity")
+    p_value: float | None = Field(None, description="conformal: share of true entities that score this low")
+    reason: str = Field(description="one sentence: why this verdict")
+    evidence: dict[str, float] = Field(default_factory=dict, description="what was measured, by name")
+    counterfactual: Counterfactual | None = None
+    suspicion_rank: int | None = Field(None, description="1 is the most suspicious of the checked entities")
+    calibration: CalibrationCell | None = None
+    volume_ml: float | None = None
+    focus_mm: Point | None = Field(None, description="where the image speaks most against it, RAS+ mm")
+    tier: int | None = Field(None, description="tier that decided")
+    parser_confidence: float | None = None
+    proposed_mask: str | None = None
+    proposed_name: str | None = None
+    attributes: list[dict[str, JsonValue]] | None = Field(None, description="declared attributes, checked")
+    relations: list[dict[str, JsonValue]] | None = Field(None, description="declared relations, checked")
+
+
+class Candidate(Finding):
+    """A name that would explain a region, with its share of the likelihood."""
+
+    name: str
+    share: float
+
+
+class MissingFinding(Finding):
+    """A region that the parse does not explain."""
+
+    id: str
+    verdict: Verdict | None = Field(None, description="missing where it is beyond chance, else null")
+    name: str | None = Field(None, description="probable type")
+    candidates: list[Candidate] = Field(default_factory=list)
+    located_in: str | None = Field(None, description="id of the entity that holds it")
+    score: float | None = Field(None, description="log-likelihood ratio in nats; positive speaks for a missing entity")
+    p_value: float | None = Field(None, description="share of complete parses whose most suspicious region scores this high")
+    volume_ml: float
+    focus_mm: Point
+    peak: float = Field(description="largest smoothed standardised residual")
+    mean_hu: float
+    mask: str | None = Field(None, description="file with the proposed outline")
+    reason: str
+    evidence: dict[str, float] = Field(default_factory=dict)
+    attributes: list[dict[str, JsonValue]] | None = None
+
+
+class Message(Finding):
+    """Something the preflight has to say."""
+
+    severity: str
+    code: str
+    message: str
+
+
+class Findings(Finding):
+    """All of `findings.json`."""
+
+    form: str = FORM
+    alpha: float
+    seed: int
+    tiers: list[int]
+    entities: list[EntityFinding]
+    missing: list[MissingFinding] | None = Field(None, description="beyond chance; null when the search was not run")
+    unexplained: list[MissingFinding] | None = Field(None, description="regions that chance may explain, ranked")
+    preflight: list[Message] = Field(default_factory=list)
+    calibration: dict[str, JsonValue]
+    limits: list[str]
+    provenance: dict[str, JsonValue]
+
+    @property
+    def flagged(self) -> tuple[EntityFinding, ...]:
+        """Entities with a verdict that says something is wrong, most suspicious first."""
+        fine = (None, Verdict.supported, Verdict.not_checkable)
+        return tuple(sorted((e for e in self.entities if e.verdict not in fine), key=_rank))
+
+    @property
+    def ranked(self) -> tuple[EntityFinding, ...]:
+        """Every entity, the most suspicious first, those that were not checked last."""
+        return tuple(sorted(self.entities, key=_rank))
+
+    @property
+    def count(self) -> int:
+        """How many things are wrong."""
+        return len(self.flagged) + len(self.missing or ())
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of `findings.json`, as published in docs/schema/findings.schema.json."""
+    schema = Findings.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "synth audit findings", **schema}
+
+
+def _rank(finding: EntityFinding) -> tuple[bool, float]:
+    return (finding.suspicion_rank is None, float(finding.suspicion_rank or 0))

@@ -1,0 +1,118 @@
+"""What an audit knows beforehand: the population's intensities, and for each decoder how its evidence is weighed and calibrated.
+
+On disk a folder: `config.json` (what it was made from), `prior.safetensors`, `fusion.json` (a `Judge` for each decoder).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synth.errors import InputError
+from synth.residual.conformal import Calibration, p_value
+from synth.residual.fusion import Fusion
+from synth.residual.intensity_prior import IntensityPrior
+from synth.volume import write_bytes
+
+CONFIG, PRIOR, FUSION = "config.json", "prior.safetensors", "fusion.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """How one decoder's evidence becomes scores and p-values.
+
+    Attributes:
+        decoder_sha256: of the weights that it was calibrated with.
+        presence: fusion of an entity's evidence; calibration: scores of true entities under it.
+        missing: fusion of a candidate's evidence, None where none was fitted.
+        most_suspicious: for each complete parse, the score of its most suspicious candidate.
+        facts: what it was calibrated on, for the report.
+    """
+
+    decoder_sha256: str
+    presence: Fusion
+    calibration: Calibration
+    missing: Fusion | None = None
+    most_suspicious: tuple[float, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def missing_p_value(self, score: float) -> float | None:
+        """Share of complete parses in which some region scores at least this high."""
+        if not self.most_suspicious:
+            return None
+        return p_value(-score, [-s for s in self.most_suspicious])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `fusion.json`."""
+        return {
+            "decoder_sha256": self.decoder_sha256,
+            "presence": self.presence.to_json(),
+            "calibration": self.calibration.to_json(),
+            "missing": None if self.missing is None else self.missing.to_json(),
+            "most_suspicious": [round(s, 4) for s in self.most_suspicious],
+            "facts": dict(self.facts),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Judge:
+        """Read what `to_json` gave."""
+        return cls(
+            decoder_sha256=str(data["decoder_sha256"]),
+            presence=Fusion.from_json(data["presence"]),
+            calibration=Calibration.from_json(data["calibration"]),
+            missing=None if data["missing"] is None else Fusion.from_json(data["missing"]),
+            most_suspicious=tuple(float(s) for s in data["most_suspicious"]),
+            facts=dict(data["facts"]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class AuditModel:
+    """Everything that an audit loads beside a decoder; `sha256` covers all of it."""
+
+    prior: IntensityPrior
+    judges: Mapping[str, Judge]
+    sha256: str = ""
+
+    def judge(self, decoder: str) -> Judge:
+        """The judge of a decoder.
+
+        Raises:
+            InputError: none was calibrated for it.
+        """
+        if decoder not in self.judges:
+            got = ", ".join(sorted(self.judges)) or "none"
+            fix = "use one of these, or calibrate this one"
+            raise InputError(f"calibration of decoder '{decoder}'", expected="one in fusion.json", got=got, fix=fix)
+        return self.judges[decoder]
+
+    def save(self, folder: Path, facts: Mapping[str, Any] | None = None) -> None:
+        """Write the folder; its config last, since that is what makes it count."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.prior.save(folder / PRIOR)
+        judges = {name: judge.to_json() for name, judge in sorted(self.judges.items())}
+        write_bytes(folder / FUSION, (json.dumps(judges, separators=(",", ":")) + "\n").encode())
+        config = {"audit": 1, "decoders": sorted(self.judges), "facts": dict(facts or {})}
+        write_bytes(folder / CONFIG, (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> AuditModel:
+        """Read the folder.
+
+        Raises:
+            InputError: a file is missing or broken.
+        """
+        try:
+            digest = hashlib.sha256((folder / PRIOR).read_bytes() + (folder / FUSION).read_bytes()).hexdigest()
+            prior = IntensityPrior.load(folder / PRIOR)
+            judges = {name: Judge.from_json(data) for name, data in json.loads((folder / FUSION).read_text()).items()}
+        except InputError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            got = f"{type(error).__name__}: {error}"
+            raise InputError(str(folder), expected=f"{PRIOR} and {FUSION}", got=got, fix="fetch the weights again") from None
+        return cls(prior, judges, digest)

@@ -1,0 +1,103 @@
+"""From scores to verdicts: what can be checked at all, and what is beyond chance among what can."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from synth.parse import VOCABULARY, Entity, Kind, Parse, Presence
+from synth.residual.conformal import Calibration, Conformal, benjamini_hochberg, scores_needed
+from synth.residual.evidence import EntityEvidence
+from synth.residual.findings import Verdict
+from synth.volume import Mask
+
+MIN_VOXELS = 8  # 0.5 mL on a 4 mm grid: smaller, a shift of half a voxel decides
+MIN_INSIDE_BODY = 0.05
+MIN_EFFECT_HU = 3.0  # a render that does not change when the entity goes cannot speak about it
+MIN_VISIBILITY = 0.05  # nats a voxel
+
+NOT_CLAIMED = {
+    Presence.absent: "declared absent: there is no place to look at; a missed one is looked for among the unexplained regions",
+    Presence.uncertain: "declared uncertain: nothing is claimed",
+    Presence.not_assessed: "not assessed: nothing is claimed",
+}
+
+
+def cannot_check(entity: Entity, original: Parse, parse: Parse, known: Collection[str], body: Mask | None) -> str | None:
+    """Why a present entity cannot be checked, in words; None when it can.
+
+    `original` is the parse on its own grid, `parse` on the decoder's, `known` the names that the decoder was trained on.
+    """
+    if entity.kind is Kind.target:
+        return "a planning volume is drawn, not seen"
+    if entity.kind is Kind.tissue:
+        return "a tissue is what the rest is compared with"
+    if entity.id not in original.masks:
+        return "not delineated: there is no place to look at"
+    if VOCABULARY.nearest(entity.name, known) is None:
+        return f"the decoder was never shown a {entity.name.replace('_', ' ')}, nor anything it is a kind of"
+    mask = parse.masks.get(entity.id)
+    if mask is None or mask.is_empty:
+        return "outside the field of view of the image"
+    if mask.voxels < MIN_VOXELS:
+        size = original.masks[entity.id].voxels * original.geometry.voxel_ml
+        grid = parse.geometry.spacing_mm[0]
+        return f"too small for the grid: {size:.2g} mL are {mask.voxels} voxels of {grid:g} mm, {MIN_VOXELS} are needed"
+    if body is not None and mask.overlap(body) < MIN_INSIDE_BODY * mask.voxels:
+        return None  # outside the patient: checkable, and plainly wrong
+    return None
+
+
+def cannot_tell(evidence: EntityEvidence) -> str | None:
+    """Why the image cannot decide, although it was asked: nothing would look different without the entity."""
+    faint = evidence.visibility < MIN_VISIBILITY
+    if faint and evidence.effect_hu is not None and evidence.effect_hu < MIN_EFFECT_HU:
+        return (
+            "no contrast expected between it and its surroundings: the render changes by "
+            f"{evidence.effect_hu:.1f} HU without it"
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A scored entity, judged.
+
+    Attributes:
+        verdict: supported or hallucinated; conformal: the p-value and its cell, None without calibration.
+        rank: 1 is the most suspicious; needed: calibration scores that a cell needs for this many entities.
+    """
+
+    verdict: Verdict
+    conformal: Conformal | None
+    rank: int
+    needed: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One entity to be judged."""
+
+    name: str
+    volume_ml: float
+    score: float
+
+
+def judge(scored: Sequence[Scored], calibration: Calibration, alpha: float) -> tuple[Judged, ...]:
+    """Verdicts on all checked entities of one parse, the false discovery rate held at alpha.
+
+    Without any calibration the sign of the score decides. An entity is flagged only where its score also speaks
+    against it: a p-value says "unusual for a true one", the score says which way.
+    """
+    needed = scores_needed(len(scored), alpha)
+    found = [calibration.judge(s.name, s.volume_ml, s.score, needed=needed) for s in scored]
+    p = [1.0 if c is None else c.p_value for c in found]
+    rejected = benjamini_hochberg([q if s.score < 0 else 1.0 for q, s in zip(p, scored, strict=True)], alpha)
+    order = sorted(range(len(scored)), key=lambda i: (p[i], scored[i].score))
+    rank = {i: k + 1 for k, i in enumerate(order)}
+    out = []
+    for i, (each, conformal) in enumerate(zip(scored, found, strict=True)):
+        against = bool(rejected[i]) if conformal is not None else each.score < 0.0
+        verdict = Verdict.hallucinated if against else Verdict.supported
+        out.append(Judged(verdict, conformal, rank[i], needed))
+    return tuple(out)

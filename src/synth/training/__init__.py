@@ -1,0 +1,1 @@
+"""Training: datasets, examples, losses and one loop."""

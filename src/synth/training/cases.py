@@ -1,0 +1,99 @@
+"""Training cases: images with their scene on the decoder's grid.
+
+A set is a folder in one of `LAYOUTS`; adding a layout is one function and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.conditioning import Codec, Scene
+from synth.errors import InputError
+from synth.interop import import_labels
+from synth.interop.openkbp import patient_folders, read_patient
+from synth.parse import Parse, load_bundle
+from synth.volume import Mask, Volume, read_volume, resample
+from synth.volume.tissue import body_mask
+
+HELD_OUT = 26  # the last patients of openkbp/train by number select models and calibrate; they are never trained on
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """One training set.
+
+    Attributes:
+        layout: a key of `LAYOUTS`; path: its folder; weight: how often a step draws from it, relative to the others.
+        crop: side of the cubic crops, voxels; batch: crops a step.
+    """
+
+    layout: str
+    path: str
+    weight: float = 1.0
+    crop: int = 32
+    batch: int = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image on the decoder's grid.
+
+    Attributes: name; hu: (X, Y, Z) float32; scene: every entity; body: the patient without air around.
+    """
+
+    name: str
+    hu: NDArray[np.float32]
+    scene: Scene
+    body: Mask
+
+
+def load_cases(config: SetConfig, codec: Codec, spacing_mm: float) -> list[Case]:
+    """All cases of a set, resampled."""
+    if config.layout not in LAYOUTS:
+        raise InputError("layout", expected=f"one of {sorted(LAYOUTS)}", got=config.layout, fix="correct the config")
+    return [make_case(name, image, parse, codec, spacing_mm) for name, image, parse in LAYOUTS[config.layout](Path(config.path))]
+
+
+def make_case(name: str, image: Volume, parse: Parse, codec: Codec, spacing_mm: float) -> Case:
+    grid = image.geometry.with_spacing(spacing_mm)
+    small = resample(image, grid)
+    return Case(name, small.array, Scene.from_parse(parse.resampled(grid), codec), body_mask(small))
+
+
+def _openkbp(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:
+    for case in patient_folders(folder)[:-HELD_OUT]:
+        patient = read_patient(case)
+        yield patient.name, patient.image, patient.parse
+
+
+def _openkbp_held_out(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:
+    for case in patient_folders(folder)[-HELD_OUT:]:
+        patient = read_patient(case)
+        yield patient.name, patient.image, patient.parse
+
+
+def _generated(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:
+    """What `synth generate` writes."""
+    for bundle in sorted((folder / "bundles").iterdir()):
+        image = read_volume(folder / "imagesTr" / f"{bundle.name}_0000.nii.gz", modality="CT")
+        yield bundle.name, image, load_bundle(bundle)
+
+
+def _labelled(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:
+    """`ct.nii.gz`, `labels.nii.gz` and `labels.txt` with an index and a name a line."""
+    image = read_volume(folder / "ct.nii.gz", modality="CT")
+    parse = import_labels(folder / "labels.nii.gz", source="names", names=folder / "labels.txt", image=image, derive=False)
+    yield folder.name, image, parse
+
+
+LAYOUTS: dict[str, Callable[[Path], Iterator[tuple[str, Volume, Parse]]]] = {
+    "openkbp": _openkbp,
+    "openkbp-held-out": _openkbp_held_out,
+    "generated": _generated,
+    "labelled": _labelled,
+}

@@ -1,0 +1,166 @@
+"""What the direct decoder practises on: holes in images, and claims about them that are true or not.
+
+A *claim* is an entity's mask. True ones are the entity's own mask, jittered; false ones the same mask moved, with the
+true one taken out of the scene, so that nothing but the image around can tell. Ellipsoids at random places, and entities
+dropped at random, keep the shape of the hole from telling anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.conditioning import Scene, SceneCrop
+from synth.decoder.holes import Hole, hole_in_box, take
+from synth.decoder.intensity import AIR_HU
+from synth.fault import jitter
+from synth.parse import Kind
+from synth.training.cases import Case
+from synth.volume import Mask
+
+TRUE, MOVED, NOTHING = 1, 0, -1
+SHIFT_MM = (8.0, 64.0)
+WHOLE = 0.3  # share of the empty examples in which the whole crop is hidden: rendering from the scene alone
+SAME_DICE = 0.8  # a moved mask that still overlaps this much is no false claim
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One crop: the scene with and without the claim, the hole, and whether the claim is true (1), moved (0), none (-1)."""
+
+    claimed: SceneCrop
+    unclaimed: SceneCrop
+    hu: NDArray[np.float32]
+    inside: NDArray[np.float32]
+    hole: Hole
+    truth: int
+
+
+class ClaimSampler:
+    """Draws examples from cases, every draw from the generator it is given."""
+
+    def __init__(self, cases: list[Case], crop: int) -> None:
+        self.cases, self.crop = cases, crop
+        self.claimable = [_claimable(case) for case in cases]
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        which = int(rng.integers(len(self.cases)))
+        case, rows = self.cases[which], self.claimable[which]
+        kind = rng.choice([TRUE, MOVED, NOTHING], p=[0.4, 0.4, 0.2]) if rows else NOTHING
+        if kind == NOTHING:
+            return self._unclaimed(case, rng)
+        row = int(rng.choice(rows))
+        own = case.scene.masks[row]
+        assert own is not None  # claimable rows have masks
+        if kind == MOVED:
+            claim = moved_mask(own, case, rng)
+            if claim is None:
+                return self._unclaimed(case, rng)
+        else:
+            claim = jitter(own, case.scene.grid, rng) if rng.random() < 0.6 else own
+        keep = [i for i in _dropout(case.scene, rng) if i != row]
+        scene = case.scene.select([*keep, row]).with_mask(len(keep), claim)
+        if rng.random() < 0.7:
+            scene = scene.without_attributes()
+        return self._example(case, scene, len(keep), claim, int(kind), rng)
+
+    def _example(
+        self, case: Case, scene: Scene, row: int, claim: Mask, truth: int, rng: np.random.Generator
+    ) -> Example:
+        box = _box_near(claim, self.crop, rng)
+        hole = hole_in_box(claim, box)
+        rest = scene.select([i for i in range(len(scene)) if i != row])
+        hu, inside = _image(case, box, rng)
+        return Example(scene.crop(box), rest.crop(box), hu, inside, hole, truth)
+
+    def _unclaimed(self, case: Case, rng: np.random.Generator) -> Example:
+        scene = case.scene.select(_dropout(case.scene, rng))
+        blob = _ellipsoid(case, rng)
+        box = _box_near(blob, self.crop, rng)
+        crop = scene.crop(box)
+        hu, inside = _image(case, box, rng)
+        hole = hole_in_box(blob, box, margin=0)
+        if rng.random() < WHOLE:
+            everywhere = np.ones_like(hole.core)
+            hole = Hole(box, everywhere, everywhere)
+        return Example(crop, crop, hu, inside, hole, NOTHING)
+
+
+def moved_mask(own: Mask, case: Case, rng: np.random.Generator) -> Mask | None:
+    """The mask shifted by 8 to 64 mm, log-uniform, direction uniform, mostly within the body; None if no place is found."""
+    spacing = np.asarray(case.scene.grid.spacing_mm)
+    for _ in range(12):
+        direction = rng.normal(size=3)
+        distance = np.exp(rng.uniform(*np.log(SHIFT_MM)))
+        offset = np.rint(direction / np.linalg.norm(direction) * distance / spacing).astype(int)
+        origin = np.asarray(own.origin) + offset
+        if (origin < 0).any() or (origin + own.box.shape > own.shape).any():
+            continue
+        claim = Mask.from_box(own.shape, tuple(int(o) for o in origin), own.box)  # type: ignore[arg-type]  # 3 long
+        if claim.overlap(case.body) >= 0.9 * claim.voxels and claim.dice(own) < SAME_DICE:
+            return claim
+    return None
+
+
+def _claimable(case: Case) -> list[int]:
+    scene = case.scene
+    return [
+        i
+        for i, mask in enumerate(scene.masks)
+        if mask is not None and mask.voxels >= 4 and scene.kinds[i] not in (Kind.tissue, Kind.target)
+    ]
+
+
+def _dropout(scene: Scene, rng: np.random.Generator) -> list[int]:
+    """Rows kept: all, or each with a chance drawn for this example; tissues go together."""
+    share = rng.choice([0.0, 0.15, 0.5])
+    tissue = rng.random() < 0.5
+    return [
+        i
+        for i in range(len(scene))
+        if rng.random() >= share and (tissue or scene.kinds[i] != Kind.tissue)
+    ]
+
+
+def _box_near(mask: Mask, side: int, rng: np.random.Generator) -> tuple[slice, slice, slice]:
+    """A cube that holds the mask's box where it can, else one around a random voxel of the mask."""
+    starts = []
+    anchor = mask.indices()[rng.integers(mask.voxels)]
+    for axis in range(3):
+        low, high = mask.origin[axis], mask.origin[axis] + mask.box.shape[axis]
+        if high - low <= side - 8:
+            start = int(rng.integers(high - side + 4, low - 4 + 1))
+        else:
+            start = int(anchor[axis] - rng.integers(side // 4, 3 * side // 4))
+        starts.append(start)
+    return tuple(slice(s, s + side) for s in starts)  # type: ignore[return-value]  # 3 long
+
+
+def _ellipsoid(case: Case, rng: np.random.Generator) -> Mask:
+    """A rotated ellipsoid of 6 to 40 mm radii around a random voxel of the body."""
+    spacing = float(case.scene.grid.spacing_mm[0])
+    radii = np.exp(rng.uniform(np.log(6.0), np.log(40.0), size=3)) / spacing
+    reach = int(np.ceil(radii.max()))
+    axes = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), axis=-1)
+    ball = (((steps @ axes) / np.maximum(radii, 0.7)) ** 2).sum(axis=-1) <= 1.0
+    centre = case.body.indices()[rng.integers(case.body.voxels)]
+    dense = np.zeros(case.hu.shape, bool)
+    low, high = np.maximum(centre - reach, 0), np.minimum(centre + reach + 1, dense.shape)
+    cut = tuple(slice(a - c + reach, b - c + reach) for a, b, c in zip(low, high, centre, strict=True))
+    dense[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = ball[cut]
+    return Mask.from_dense(dense)
+
+
+def _image(
+    case: Case, box: tuple[slice, slice, slice], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """HU and field of view over the box, with the calibration and noise of another scanner half of the time."""
+    hu = take(case.hu, box, AIR_HU)
+    inside = take(np.ones_like(case.hu), box, 0.0)
+    if rng.random() < 0.5:
+        noise = rng.normal(0.0, rng.uniform(0.0, 12.0), size=hu.shape) + rng.normal(0.0, 5.0)
+        hu = (hu + noise).astype(np.float32)
+    return hu, inside

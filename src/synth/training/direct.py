@@ -1,0 +1,145 @@
+"""Training the direct decoder: likelihood of what the hole hides, and telling true claims from moved ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from synth.conditioning import Codec, SceneBatch, collate
+from synth.decoder.checkpoint import save_checkpoint
+from synth.decoder.direct_net import DirectNet
+from synth.parse import VOCABULARY
+from synth.training.cases import Case, load_cases
+from synth.training.claims import MOVED, NOTHING, TRUE, ClaimSampler, Example
+from synth.training.config import TrainConfig
+
+
+@dataclass(frozen=True, eq=False)
+class ClaimBatch:
+    """B claims as 2B network inputs: first all scenes with their claim, then all without.
+
+    Attributes: scene of 2B rows; hu, hidden, inside, core: (B, 1, X, Y, Z) float32; truth: (B,) in {1, 0, -1}.
+    """
+
+    scene: SceneBatch
+    hu: Tensor
+    hidden: Tensor
+    inside: Tensor
+    core: Tensor
+    truth: Tensor
+
+
+def stack(examples: Sequence[Example]) -> ClaimBatch:
+    def cube(arrays: Sequence[np.ndarray[Any, Any]]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)[:, None].astype(np.float32))
+
+    return ClaimBatch(
+        scene=collate([e.claimed for e in examples] + [e.unclaimed for e in examples]),
+        hu=cube([e.hu for e in examples]),
+        hidden=cube([e.hole.hidden for e in examples]),
+        inside=cube([e.inside for e in examples]),
+        core=cube([e.hole.core for e in examples]),
+        truth=torch.tensor([e.truth for e in examples]),
+    )
+
+
+class DirectTask:
+    """Loss = NLL where the scene is true + `claims` x cross-entropy of the evidence head.
+
+    The NLL of a scene *with* its claim counts for true claims, *without* it for moved ones and for empty places: a scene
+    that denies a true organ is wrong, and is not learned from except through the claims term.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.codec = Codec.for_names(VOCABULARY.names)
+        self.sets = [load_cases(s, self.codec, config.spacing_mm) for s in config.sets]
+        self.samplers = [ClaimSampler(cases, s.crop) for cases, s in zip(self.sets, config.sets, strict=True)]
+        weights = np.array([s.weight for s in config.sets])
+        self.chance = weights / weights.sum()
+        self.held_out = [
+            ClaimSampler(load_cases(s, self.codec, config.spacing_mm), s.crop) for s in config.validation
+        ]
+        torch.manual_seed(config.seed)
+        self.model: nn.Module = DirectNet(self.codec, **tuples(config.model))
+
+    def batch(self, rng: np.random.Generator) -> ClaimBatch:
+        which = int(rng.choice(len(self.samplers), p=self.chance))
+        return stack([self.samplers[which].draw(rng) for _ in range(self.config.sets[which].batch)])
+
+    def loss(self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        nll, logit = claim_scores(model, batch)
+        true, moved, empty = (batch.truth == k for k in (TRUE, MOVED, NOTHING))
+        weight = torch.stack([true | empty, moved]).float().flatten()
+        likelihood = (nll * weight).sum() / weight.sum().clamp_min(1)
+        claimed = batch.truth != NOTHING
+        claims = torch.zeros(())
+        if bool(claimed.any()):
+            claims = F.binary_cross_entropy_with_logits(logit[claimed], batch.truth[claimed].float())
+        total = likelihood + self.config.loss.get("claims", 0.5) * claims
+        return total, {"nll": float(likelihood.detach()), "claims": float(claims.detach())}
+
+    @torch.no_grad()
+    def validate(self, model: nn.Module, batches: int) -> dict[str, float]:
+        model.eval()
+        scores: dict[str, float] = {}
+        for sampler, settings in zip(self.held_out, self.config.validation, strict=True):
+            logits, truths, nlls = [], [], []
+            for k in range(batches):
+                rng = np.random.default_rng([77, k])
+                batch = stack([sampler.draw(rng) for _ in range(settings.batch)])
+                nll, logit = claim_scores(model, batch)
+                claimed = batch.truth != NOTHING
+                logits.append(logit[claimed])
+                truths.append(batch.truth[claimed])
+                nlls.append(nll[: len(logit)][batch.truth != MOVED])
+            key = settings.layout
+            scores[f"{key}/auroc"] = float(roc_auc_score(torch.cat(truths).numpy(), torch.cat(logits).float().numpy()))
+            scores[f"{key}/nll"] = float(torch.cat(nlls).mean())
+        model.train()
+        return scores
+
+    def export(self, model: nn.Module, folder: Path, facts: Mapping[str, Any]) -> None:
+        assert isinstance(model, DirectNet)
+        config = {
+            "decoder": "direct",
+            "spacing_mm": self.config.spacing_mm,
+            "modalities": ["CT"],
+            "codec": renamed_codec(self.codec, self.sets).to_json(),
+            "network": model.config,
+            "training": dict(facts) | {"sets": [[s.layout, len(c)] for s, c in zip(self.config.sets, self.sets, strict=True)]},
+        }
+        save_checkpoint(folder, model, config)
+
+
+def claim_scores(model: nn.Module, batch: ClaimBatch) -> tuple[Tensor, Tensor]:
+    """Mean nats per hidden voxel (2B,) and the evidence logit (B,) of each claim."""
+    twice = [torch.cat([v, v]) for v in (batch.hu, batch.hidden, batch.inside)]
+    mixture = model(batch.scene, *twice)
+    with torch.autocast("cpu", enabled=False):
+        log_prob = mixture.log_prob(twice[0])
+        counted = (twice[1] * twice[2])[:, 0]
+        nll = -(log_prob * counted).sum(dim=(1, 2, 3)) / counted.sum(dim=(1, 2, 3)).clamp_min(1)
+        with_claim, without_claim = log_prob.chunk(2)
+        core = batch.core[:, 0] * batch.inside[:, 0]
+        rim = (batch.hidden[:, 0] - batch.core[:, 0]) * batch.inside[:, 0]
+        head = model.module.evidence if hasattr(model, "module") else model.evidence
+        return nll, head(with_claim - without_claim, core, rim)
+
+
+def tuples(model: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in model.items()}
+
+
+def renamed_codec(codec: Codec, sets: Sequence[Sequence[Case]]) -> Codec:
+    """The codec whose trained names are those that the cases really hold."""
+    names = {n for cases in sets for case in cases for n in case.scene.names}
+    return replace(codec, trained=tuple(sorted(names)))

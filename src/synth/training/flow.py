@@ -1,0 +1,129 @@
+"""Training the flow decoder: flow matching in the autoencoder's latents, and telling true claims from moved ones.
+
+Each example is a crop whose hole is rendered given the latents around it, or, a third of the time, the whole crop from
+the scene alone. The scene that explains the image (with a true claim, without a moved one) trains the velocity; the
+difference of the errors of both scenes, at the same noise and times, trains the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from synth.conditioning import Codec
+from synth.decoder.autoencoder import Autoencoder
+from synth.decoder.checkpoint import fill, load_checkpoint, save_checkpoint, weights_folder
+from synth.decoder.flow import interpolate, velocity_target
+from synth.decoder.latent_net import FlowNet, to_latent
+from synth.parse import VOCABULARY
+from synth.training.cases import load_cases
+from synth.training.claims import MOVED, NOTHING, ClaimSampler
+from synth.training.config import TrainConfig
+from synth.training.direct import ClaimBatch, renamed_codec, stack, tuples
+
+FROM_SCENE = 0.35  # share of examples rendered without context
+CLAIM_TIMES = (0.2, 0.7)  # where the errors of the two scenes differ most
+
+
+class FlowTask:
+    """Loss = flow-matching error where the scene is true + `claims` x cross-entropy of the evidence."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.codec = Codec.for_names(VOCABULARY.names)
+        self.sets = [load_cases(s, self.codec, config.spacing_mm) for s in config.sets]
+        self.samplers = [ClaimSampler(cases, s.crop) for cases, s in zip(self.sets, config.sets, strict=True)]
+        weights = np.array([s.weight for s in config.sets])
+        self.chance = weights / weights.sum()
+        self.held_out = [ClaimSampler(load_cases(s, self.codec, config.spacing_mm), s.crop) for s in config.validation]
+        checkpoint = load_checkpoint(weights_folder(config.autoencoder or "autoencoder"))
+        self.autoencoder = Autoencoder(**checkpoint.config["network"])
+        fill(self.autoencoder, checkpoint, "autoencoder")
+        self.autoencoder_sha256 = checkpoint.sha256
+        torch.manual_seed(config.seed)
+        latents = self.autoencoder.latent_channels
+        self.model: nn.Module = FlowNet(self.codec, latent_channels=latents, **tuples(config.model))
+
+    def batch(self, rng: np.random.Generator) -> ClaimBatch:
+        which = int(rng.choice(len(self.samplers), p=self.chance))
+        return stack([self.samplers[which].draw(rng) for _ in range(self.config.sets[which].batch)])
+
+    def loss(self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        errors, hole, whole = self.errors(model, batch, rng)
+        moved = batch.truth == MOVED
+        explained = torch.where(moved[:, None, None, None], errors[1], errors[0])
+        matching = (explained * hole).sum() / hole.sum().clamp_min(1)
+        claimed = (batch.truth != NOTHING) & ~whole
+        claims = torch.zeros(())
+        if bool(claimed.any()):
+            logit = _evidence(model)(errors[1] - errors[0], hole)
+            claims = F.binary_cross_entropy_with_logits(logit[claimed], batch.truth[claimed].float())
+        total = matching + self.config.loss.get("claims", 0.1) * claims
+        return total, {"matching": float(matching.detach()), "claims": float(claims.detach())}
+
+    def errors(self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Squared velocity errors (2, B, x, y, z) with and without the claim, the hole, and which crops were whole."""
+        count = len(batch.truth)
+        with torch.no_grad():
+            data = self.autoencoder.encode(batch.hu).float()
+        whole = torch.rand(count, generator=rng) < FROM_SCENE
+        inside = 1 - to_latent(1 - batch.inside)
+        hole = torch.where(whole[:, None, None, None, None], torch.ones_like(inside), to_latent(batch.hidden))
+        anywhere = torch.sigmoid(torch.randn(count, generator=rng))
+        between = CLAIM_TIMES[0] + (CLAIM_TIMES[1] - CLAIM_TIMES[0]) * torch.rand(count, generator=rng)
+        t = torch.where(torch.rand(count, generator=rng) < 0.5, anywhere, between)
+        noise = torch.randn(data.shape, generator=rng)
+        target = velocity_target(data, noise)
+        twice = [torch.cat([v, v]) for v in (interpolate(data, noise, t), t, data, hole, inside)]
+        x, time, context, holes, insides = twice
+        velocity = model(x, time, batch.scene, context, holes, insides)
+        with torch.autocast("cpu", enabled=False):
+            squared = ((velocity.float() - torch.cat([target, target])) ** 2).mean(dim=1)
+        return squared.unflatten(0, (2, count)), (hole * inside)[:, 0], whole
+
+    @torch.no_grad()
+    def validate(self, model: nn.Module, batches: int) -> dict[str, float]:
+        model.eval()
+        scores: dict[str, float] = {}
+        for sampler, settings in zip(self.held_out, self.config.validation, strict=True):
+            logits, truths, matching = [], [], []
+            for k in range(batches):
+                rng, noise = np.random.default_rng([77, k]), torch.Generator().manual_seed(k)
+                batch = stack([sampler.draw(rng) for _ in range(settings.batch)])
+                errors, hole, whole = self.errors(model, batch, noise)
+                claimed = (batch.truth != NOTHING) & ~whole
+                logits.append(_evidence(model)(errors[1] - errors[0], hole)[claimed])
+                truths.append(batch.truth[claimed])
+                matching.append((errors[0] * hole).sum() / hole.sum().clamp_min(1))
+            key = settings.layout
+            scores[f"{key}/auroc"] = float(roc_auc_score(torch.cat(truths).numpy(), torch.cat(logits).float().numpy()))
+            scores[f"{key}/matching"] = float(torch.stack(matching).mean())
+        model.train()
+        return scores
+
+    def export(self, model: nn.Module, folder: Path, facts: Mapping[str, Any]) -> None:
+        assert isinstance(model, FlowNet)
+        config = {
+            "decoder": "latent",
+            "spacing_mm": self.config.spacing_mm,
+            "modalities": ["CT"],
+            "autoencoder": self.config.autoencoder or "autoencoder",
+            "autoencoder_sha256": self.autoencoder_sha256,
+            "codec": renamed_codec(self.codec, self.sets).to_json(),
+            "network": model.config,
+            "training": dict(facts) | {"sets": [[s.layout, len(c)] for s, c in zip(self.config.sets, self.sets, strict=True)]},
+        }
+        save_checkpoint(folder, model, config)
+
+
+def _evidence(model: nn.Module) -> nn.Module:
+    inner = model.module if hasattr(model, "module") else model
+    assert isinstance(inner, FlowNet)
+    return inner.evidence

@@ -1,0 +1,135 @@
+"""One training loop for every task: accelerate, EMA, validation, and a checkpoint from which any kill resumes.
+
+Batches are a function of (seed, step), so that a resumed run sees what the uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from synth.training.config import TrainConfig
+
+Log = Callable[[Mapping[str, Any]], None]
+
+
+class Task(Protocol):
+    """What a training is made of."""
+
+    model: nn.Module
+
+    def batch(self, rng: np.random.Generator) -> Any:
+        """Draw one batch."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Any, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Scalar to minimise, and numbers for the log."""
+        ...
+
+    def validate(self, model: nn.Module, batches: int) -> dict[str, float]:
+        """Scores on held-out cases; the same cases and draws every time."""
+        ...
+
+    def export(self, model: nn.Module, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write the weights folder."""
+        ...
+
+
+def train(task: Task, config: TrainConfig, run: Path, weights: Path, *, log: Log) -> dict[str, float]:
+    """Train until `steps` or `minutes`, then export the averaged model to `weights`; returns the last validation."""
+    accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
+    model = task.model
+    if not torch.cuda.is_available():
+        model = model.to(memory_format=torch.channels_last_3d)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _rate(s, config))
+    model, optimiser, schedule = accelerator.prepare(model, optimiser, schedule)
+    average = AveragedModel(accelerator.unwrap_model(model), multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+    accelerator.register_for_checkpointing(average)
+    step, history = _resume(accelerator, run)
+    started, scores = time.monotonic(), {}
+    while step < config.steps and not _over(started, config.minutes):
+        rng = np.random.default_rng([config.seed, step, accelerator.process_index])
+        noise = torch.Generator(device=accelerator.device).manual_seed(int(rng.integers(2**62)))
+        with accelerator.autocast():
+            loss, numbers = task.loss(model, task.batch(rng), noise)
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        if torch.isfinite(torch.as_tensor(norm)):
+            optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        schedule.step()
+        average.update_parameters(accelerator.unwrap_model(model))
+        step += 1
+        history.append({"step": step, "loss": float(loss.detach()), "minutes": (time.monotonic() - started) / 60, **numbers})
+        if step % 10 == 0:
+            log(_mean(history[-10:]))
+        last = step == config.steps or _over(started, config.minutes)
+        if last or step % config.validate_every == 0:
+            with accelerator.autocast():
+                scores = task.validate(average.module, config.validation_batches)
+            history[-1].update(scores)
+            log({"step": step, **scores})
+        if last or step % config.checkpoint_every == 0:
+            _save(accelerator, run, step, history)
+            if accelerator.is_main_process:
+                task.export(average.module, weights, {"step": step, "validation": scores, "precision": config.precision})
+    return scores
+
+
+def _rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine to a twentieth."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    done = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _over(started: float, minutes: float) -> bool:
+    return minutes > 0 and time.monotonic() - started > 60 * minutes
+
+
+def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    keys = {k for row in rows for k in row}
+    means = {k: float(np.mean([row[k] for row in rows if k in row])) for k in sorted(keys)}
+    return means | {"step": rows[-1]["step"]}
+
+
+def _save(accelerator: Accelerator, run: Path, step: int, history: list[dict[str, float]]) -> None:
+    """Write the new checkpoint whole, then drop the old: a kill at any moment leaves one of them."""
+    fresh, last = run / "checkpoint.new", run / "checkpoint"
+    shutil.rmtree(fresh, ignore_errors=True)
+    accelerator.save_state(str(fresh), safe_serialization=True)
+    if accelerator.is_main_process:
+        (fresh / "progress.json").write_text(json.dumps({"step": step, "history": history}), encoding="utf-8")
+        old = run / "checkpoint.old"
+        shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(last, old)
+        os.replace(fresh, last)
+        shutil.rmtree(old, ignore_errors=True)
+    accelerator.wait_for_everyone()
+
+
+def _resume(accelerator: Accelerator, run: Path) -> tuple[int, list[dict[str, float]]]:
+    """Step and history of the last whole checkpoint; (0, []) for a new run."""
+    for folder in (run / "checkpoint", run / "checkpoint.old"):
+        if (folder / "progress.json").exists():
+            accelerator.load_state(str(folder))
+            progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+            return int(progress["step"]), list(progress["history"])
+    run.mkdir(parents=True, exist_ok=True)
+    return 0, []

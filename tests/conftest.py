@@ -1,0 +1,45 @@
+"""What every test shares: no network, and the real data where it is there."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DATA_REQUIRED = os.environ.get("SYNTH_REQUIRE_DATA") == "1"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real cases: `SYNTH_DATA`, or `../shared/data` beside the checkout; the test skips without it."""
+    folder = Path(os.environ.get("SYNTH_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set SYNTH_DATA to its folder")
+    return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Under SYNTH_REQUIRE_DATA=1 a test of the real data that skips, for any reason, has failed."""
+    report = yield
+    if DATA_REQUIRED and report.skipped and "shared_data" in getattr(item, "fixturenames", ()):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although SYNTH_REQUIRE_DATA=1: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing under test may reach the network: after installation the package never does."""
+
+    def refuse(*args: object, **kwargs: object) -> NoReturn:
+        raise AssertionError("a test tried to open a network connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
