@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -48,21 +49,33 @@ def test_the_reference_of_the_findings_names_every_field_and_verdict() -> None:
     assert {*fields, *Verdict} - words_of("findings.md") == set()
 
 
-def commands() -> set[str]:
-    """Every command as it is typed."""
+def commands() -> dict[str, set[str]]:
+    """Every command as it is typed, with the long names of its options."""
 
-    def walk(command: object, typed: str) -> set[str]:
+    def walk(command: Any, typed: str) -> dict[str, set[str]]:
         children = getattr(command, "commands", {})
         if not children:
-            return {typed}
-        return {leaf for name, child in children.items() for leaf in walk(child, f"{typed} {name}")}
+            names = (name for option in command.params for name in (*option.opts, *option.secondary_opts))
+            return {typed: {name for name in names if name.startswith("--")} - {"--json", "--help"}}
+        return {
+            leaf: names for name, child in children.items() for leaf, names in walk(child, f"{typed} {name}").items()
+        }
 
     return walk(typer.main.get_command(app), "synth")
 
 
-def test_the_reference_of_the_commands_has_every_command_and_no_other() -> None:
-    headings = set(re.findall(r"^## `(synth [a-z -]+)`$", (REPOSITORY / "docs/reference/cli.md").read_text(), re.MULTILINE))
-    assert headings == commands()
+def documented_commands() -> dict[str, set[str]]:
+    """Every section of the reference of the commands, with the options in its table."""
+    text = (REPOSITORY / "docs" / "reference" / "cli.md").read_text()
+    sections = re.split(r"^## `(synth [a-z -]+)`$", text, flags=re.MULTILINE)[1:]
+    return {
+        name: set(re.findall(r"`(--[a-z-]+)`", section))
+        for name, section in zip(sections[::2], sections[1::2], strict=True)
+    }
+
+
+def test_the_reference_of_the_commands_has_every_command_and_option_and_no_other() -> None:
+    assert documented_commands() == commands()
 
 
 def exit_codes() -> set[int]:

@@ -14,11 +14,12 @@ from synth.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
+    """Add `synth train`."""
     app.command("train")(train)
 
 
 def train(
-    task: Annotated[str, typer.Argument(help="direct, autoencoder or flow.")],
+    task: Annotated[str, typer.Argument(help="direct, autoencoder, flow, or audit (prior, fusion and calibration).")],
     config: Annotated[Path, typer.Argument(help="Experiment file (TOML), see configs/.")],
     data: Annotated[Path, typer.Option(help="What {data} in the config stands for.")] = Path("data"),
     phantoms: Annotated[Path, typer.Option(help="What {phantoms} stands for: a folder of synth generate.")] = Path(
@@ -28,9 +29,11 @@ def train(
     weights: Annotated[Path | None, typer.Option(help="Where the weights go; default RUN/weights.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long; run again to go on.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps, instead of the config's.")] = None,
+    autoencoder: Annotated[str | None, typer.Option(help="Weights that a flow works in, instead of the config's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train, averaging the weights, until the config's steps or minutes; a second call resumes the run."""
+    from synth.training.audit import fit_audit
     from synth.training.config import TrainConfig
     from synth.training.loop import train as run_training
     from synth.training.tasks import make_task
@@ -42,9 +45,14 @@ def train(
         settings,
         minutes=settings.minutes if minutes is None else minutes,
         steps=settings.steps if steps is None else steps,
+        autoencoder=settings.autoencoder if autoencoder is None else autoencoder,
     )
     run = run or Path("runs") / settings.name
     out = weights or run / "weights"
+    if task == "audit":
+        facts = fit_audit(settings, out, log=log)
+        emit({"weights": str(out), "facts": facts}, as_json, f"weights in {out}")
+        return
     scores = run_training(make_task(settings), settings, run, out, log=_print)
     emit({"weights": str(out), "validation": scores}, as_json, f"weights in {out}")
 

@@ -12,13 +12,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from synth.errors import InputError
+from synth.parse.attribute_types import ATTRIBUTE_TYPES, AttributeType
 from synth.parse.items import Attribute, Circumstance, Entity, Id, Relation
 from synth.parse.parse import Parse
 from synth.parse.record import Record
+from synth.parse.relation_types import RELATION_TYPES
+from synth.parse.vocabulary import VOCABULARY
 from synth.volume import MAX_VOXELS, Geometry
 
 SCHEMA_VERSION = "1.0"
-SCHEMA_ID = "https://parse-synth.org/schema/parse-1.0.json"
+SCHEMA_ID = "urn:parse-synth:schema:parse:1.0"
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_JSON_DEPTH = 32
@@ -54,6 +57,14 @@ class Document(Record):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of `parse.json`."""
     schema = Document.model_json_schema(mode="validation")
+    records = schema["$defs"]
+    records["Entity"]["properties"]["name"]["enum"] = list(VOCABULARY.names)
+    records["Attribute"]["properties"]["type"]["enum"] = list(ATTRIBUTE_TYPES)
+    records["Attribute"]["allOf"] = [_value_rule(each) for each in ATTRIBUTE_TYPES.values()]
+    records["Relation"]["properties"]["type"]["enum"] = list(RELATION_TYPES)
+    for record in records.values():
+        # The first paragraph says what it is; examples are for Python.
+        record["description"] = record.get("description", "").partition("\n\n")[0]
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID}
     return {**head, **schema, "title": "Parse"}
 
@@ -105,6 +116,17 @@ def geometry_of(document: Document) -> Geometry:
 def write_schema(path: Path) -> None:
     """Publish the schema."""
     path.write_text(json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8")
+
+
+def _value_rule(kind: AttributeType) -> dict[str, Any]:
+    """What the schema says of the value and unit of one type."""
+    value: dict[str, Any] = {"enum": list(kind.values or ())}
+    if kind.is_numeric:
+        value = {"type": "number", "minimum": kind.low, "maximum": kind.high}
+    then: dict[str, Any] = {"value": value, "unit": {"enum": [None, kind.unit] if kind.unit else [None]}}
+    if not kind.phased:
+        then["phase"] = {"type": "null"}
+    return {"if": {"properties": {"type": {"const": kind.name}}}, "then": {"properties": then}}
 
 
 def _written(record: Record, *always: str) -> dict[str, Any]:

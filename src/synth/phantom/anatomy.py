@@ -78,7 +78,7 @@ def field_of_view(patient: Patient, spacing_mm: tuple[float, float, float], shap
 
 def draw(patient: Patient, grid: Grid) -> Scene:
     """Everything in its order of precedence: bone, vessels, organs, bowel, muscle, lungs, fat."""
-    plan = _draw_without_loops(Scene(patient, coarse_grid(grid)))
+    plan = _draw_without_loops(Scene(patient, coarse_grid(grid)), plan=True)
     loops = plan_small_bowel(plan)
     draw_lungs(plan)
     scene = _draw_without_loops(Scene(patient, grid, lesions=place_lesions(plan)))
@@ -93,10 +93,11 @@ def draw(patient: Patient, grid: Grid) -> Scene:
     return scene
 
 
-def _draw_without_loops(scene: Scene) -> Scene:
+def _draw_without_loops(scene: Scene, *, plan: bool = False) -> Scene:
     draw_surfaces(scene)
     draw_spine(scene)
-    draw_chest(scene)
+    if not plan:
+        draw_chest(scene)
     draw_pelvis(scene)
     draw_great_vessels(scene)
     draw_crura(scene)

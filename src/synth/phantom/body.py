@@ -12,11 +12,11 @@ from .sdf import ellipsoid, smooth_max, smooth_min, tube
 # Standard height, half width, front, back (mm) of the muscle envelope and of the cavity within.
 _ENVELOPE = np.array([
     [-420, 150, 70, -88], [-160, 152, 72, -92], [-100, 158, 76, -94], [-50, 146, 78, -90], [0, 134, 83, -78],
-    [50, 126, 86, -73], [130, 126, 88, -74], [200, 133, 92, -84], [300, 142, 92, -98], [380, 142, 80, -105],
+    [50, 126, 86, -73], [130, 126, 88, -74], [200, 135, 92, -88], [300, 142, 92, -98], [380, 142, 80, -105],
     [430, 150, 60, -105], [470, 120, 45, -88], [505, 62, 38, -70], [620, 56, 38, -66]], float)
 _CAVITY = np.array([
     [-420, 42, 30, -55], [-145, 38, 22, -52], [-110, 52, 46, -62], [-60, 66, 68, -62], [-20, 96, 75, -36],
-    [10, 110, 76, -36], [50, 111, 78, -44], [130, 111, 80, -52], [200, 117, 81, -66], [300, 123, 78, -84],
+    [10, 110, 76, -36], [50, 111, 78, -44], [130, 111, 80, -52], [200, 119, 81, -72], [300, 123, 78, -87],
     [380, 118, 62, -90], [430, 92, 38, -84], [465, 48, 10, -62], [480, 34, 0, -50], [620, 30, 0, -50]], float)
 PELVIC_FLOOR_Z, LUNG_APEX_Z = -138.0, 478.0
 
@@ -24,7 +24,7 @@ PELVIC_FLOOR_Z, LUNG_APEX_Z = -138.0, 478.0
 def draw_surfaces(scene: Scene) -> None:
     """Fill `scene.surfaces` with skin, envelope, cavity, diaphragm (distances) and take the air outside."""
     full = scene.grid.full()
-    cavity, envelope = _barrel(scene, full, _CAVITY, 2.2), _barrel(scene, full, _ENVELOPE, 2.3)
+    cavity, envelope = _barrel(scene, full, _CAVITY, 2.15, 2.75), _barrel(scene, full, _ENVELOPE, 2.2, 2.5)
     z = scene.patient.standard_z(full.z)
     cavity = cavity + scene.rough("cavity", full, 1.5, 40.0)
     ends = np.maximum(z - LUNG_APEX_Z, PELVIC_FLOOR_Z - z)
@@ -38,8 +38,8 @@ def draw_surfaces(scene: Scene) -> None:
     scene.left *= np.clip(0.5 - scene.surfaces["skin"] / scene.grid.voxel_mm, 0.0, 1.0)
 
 
-def _barrel(scene: Scene, w: Window, table: F32, power: float) -> F32:
-    """Radial distance to a superellipse whose half width, front and back follow `table` along z."""
+def _barrel(scene: Scene, w: Window, table: F32, belly_power: float, chest_power: float) -> F32:
+    """Radial distance to a superellipse whose half width, front and back follow `table` along z; the chest is squarer."""
     patient, spec = scene.patient, scene.patient.spec
     z = patient.standard_z(scene.grid.z).astype(float)
     wide, front, back = (PchipInterpolator(table[:, 0], table[:, i])(np.clip(z, -420, 620)) for i in (1, 2, 3))
@@ -51,6 +51,7 @@ def _barrel(scene: Scene, w: Window, table: F32, power: float) -> F32:
     sway = (patient.sway_mm[0] * np.sin((z + 40) / 130.0)).astype(np.float32)
     x, y = w.x - sway[w.slices[2]] * 0.5, w.y - centre[w.slices[2]]
     u, v = np.abs(x) / wide.astype(np.float32)[w.slices[2]], np.abs(y) / half[w.slices[2]]
+    power = (belly_power + (chest_power - belly_power) * np.clip((z - 130) / 80, 0, 1)).astype(np.float32)[w.slices[2]]
     rho = np.maximum((u**power + v**power) ** (1 / power), 1e-2)
     r = np.sqrt(x * x + y * y + 1.0)
     return (r - r / rho).astype(np.float32)

@@ -27,7 +27,7 @@ def draw_colon(scene: Scene) -> None:
     points = np.array([f[0] for f in _FRAME], float) + rng.standard_normal((len(_FRAME), 3)) * loose * [0.8, 0.5, 1.0]
     sag = float(rng.gamma(2.0, 14.0))  # a transverse colon may hang far down
     points[13:17, 2] -= sag * np.array([0.6, 1.0, 1.0, 0.6])
-    size = float(rng.uniform(0.78, 1.15))
+    size = float(rng.uniform(0.74, 1.06))
     radii = np.array([f[1] for f in _FRAME], float) * size * rng.uniform(0.8, 1.15, len(_FRAME))
     line, r = curve(p.place(points), radii, 7.0)
     steps = np.cumsum(np.concatenate([[0], np.linalg.norm(np.diff(line, axis=0), axis=1)]))

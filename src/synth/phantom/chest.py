@@ -114,10 +114,8 @@ def _bronchial(scene: Scene) -> dict[str, F32]:
         share = np.zeros(scene.grid.shape, np.float32)
         for a, b, radius in branches(scene, word, side):
             shape = tube(scene.grid, np.stack([a, b]), np.array([radius, radius * 0.85]), 4.0)
-            h = scene.grid.voxel_mm
-            fine = min(1.0, (2 * radius / h))  # a vessel thinner than a voxel fills only part of it
             s = shape.window.slices
-            share[s] = np.maximum(share[s], occupancy(shape.d, h) * fine)
+            share[s] = np.maximum(share[s], occupancy(shape.d, scene.grid.voxel_mm))
         out[word] = share
     return out
 

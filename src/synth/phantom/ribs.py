@@ -21,7 +21,7 @@ def wall_point(scene: Scene, angle_deg: float, z: float, out_mm: float) -> tuple
     wide, front, back = (float(np.interp(z, _CAVITY[:, 0], _CAVITY[:, i])) for i in (1, 2, 3))
     wide, front, back = wide + out_mm, front + out_mm, back - out_mm
     a = np.deg2rad(angle_deg)
-    power = 2 / 2.35
+    power = 2 / (2.15 + 0.6 * float(np.clip((z - 130) / 80, 0, 1)))
     sx, sy = np.sin(a), -np.cos(a)
     x = wide * np.sign(sx) * abs(sx) ** power
     y = (front + back) / 2 + (front - back) / 2 * np.sign(sy) * abs(sy) ** power
@@ -98,7 +98,7 @@ def _girdle(scene: Scene, side: int, word: str) -> None:
     scene.claim(f"clavicula_{word}", shape, bony(scene, shape.d, 2.0), gap=0.5)
     tip, top, socket, back = ((108, -98, 345), (86, -98, 455), (152, -52, 452), (120, -90, 400))
     corners = p.place(_mirror([tip, top, socket, back], side))
-    flat = plates(scene.grid, np.stack([corners[[0, 1, 3]], corners[[1, 2, 3]], corners[[0, 3, 2]]]), 2.6)
+    flat = plates(scene.grid, np.stack([corners[[0, 1, 3]], corners[[1, 2, 3]], corners[[0, 3, 2]]]), 2.0)
     d = flat.d
     scene.claim(f"scapula_{word}", Field(flat.window, d), bony(scene, d, 1.2), gap=0.5)
     head = p.place(_mirror([(172, -40, 455), (185, -30, 560) if raised else (190, -25, 360), (192, -20, 640) if raised else (200, -5, 170)], side))

@@ -79,7 +79,7 @@ def strip(grid: Grid, points: NDArray[np.floating], half: NDArray[np.floating],
     window = grid.around(points, float(half.max()) + margin)
     d = np.full(window.shape, FAR, np.float32)
     along = np.zeros(window.shape, np.float32)
-    n = len(points) - 1
+    n = len(points) - 1 if 0 not in window.shape else 0
     for i in range(n):
         box = grid.around(points[i : i + 2], float(half[i : i + 2].max()) + margin)
         if 0 in box.shape:

@@ -49,7 +49,7 @@ def _kidney(scene: Scene, side: int, word: str) -> None:
     cortex = np.clip(1 - medulla - fat, 0, 1)
     scene.claim(f"kidney_{word}", Field(w, d),
                 [("kidney_cortex", cortex), ("kidney_medulla", medulla), ("renal_pelvis", urine), ("visceral_fat", fat - urine)],
-                gap=1.5, halo=3.0 + 7.0 * p.spec.belly)
+                gap=1.5, halo=2.5 + 5.0 * p.spec.belly)
 
 
 def _adrenal(scene: Scene, side: int, word: str) -> None:
@@ -72,9 +72,9 @@ def draw_spleen(scene: Scene) -> None:
     rng = p.stream("spleen")
     size = float(np.clip(rng.normal(1.0, 0.11), 0.75, 1.4)) * (1.22 if p.spec.liver == "cirrhotic" else 1.0)
     low = -0.6 * p.spec.breath_mm
-    points = np.array([(-62, -52, 246), (-88, -50, 232), (-104, -30, 212), (-108, -4, 194)], float) + [0, 0, low]
+    points = np.array([(-58, -44, 232), (-80, -46, 214), (-92, -28, 195), (-94, -6, 178)], float) + [0, 0, low]
     points = points.mean(0) + (points - points.mean(0)) * size
-    line, half = curve(p.wander("spleen", points, 3.0), np.array([(24, 15), (35, 22), (36, 22), (22, 14)]) * size, 9.0)
+    line, half = curve(p.wander("spleen", points, 3.0), np.array([(26, 17), (40, 25), (40, 25), (24, 16)]) * size, 9.0)
     shape = strip(scene.grid, line, half, np.array([0.35, 0.3, 0.89]), 16.0)
     w = shape.window
     if 0 in w.shape:
@@ -91,7 +91,7 @@ def draw_pancreas(scene: Scene) -> None:
     lift = float(rng.normal(0, 7))
     points = [(30, y + 40, 118), (28, y + 44, 140), (14, y + 58, 156), (-12, y + 60, 166), (-42, y + 40, 176 + lift),
               (-74, y + 6, 188 + lift)]
-    thick = np.array([9.0, 13.5, 9.0, 9.5, 9.5, 8.0]) * float(rng.normal(1.0, 0.12))
+    thick = np.array([10.0, 15.0, 10.5, 11.0, 11.0, 9.5]) * float(rng.normal(1.0, 0.12))
     line, radii = curve(p.wander("pancreas", points, 3.0), thick, 6.0)
     shape = strip(scene.grid, line, np.stack([radii * 1.35, radii], 1), np.array([0.0, 0.0, 1.0]))
     w = shape.window
@@ -124,7 +124,7 @@ def draw_liver(scene: Scene) -> None:
     rng = p.stream("liver")
     x, z = w.x / p.spec.width, p.standard_z(w.z) + 0.7 * p.spec.breath_mm
     y = (w.y / p.spec.depth - np.asarray(p.bulge(p.standard_z(scene.grid.z)), np.float32)[w.slices[2]] * np.clip(w.y / 85, 0, 1))
-    tip, shrunk = float(rng.normal(128, 14)), 12.0 if p.spec.liver == "cirrhotic" else 0.0
+    tip, shrunk = float(rng.normal(120, 15)), 12.0 if p.spec.liver == "cirrhotic" else 0.0
     reach = float(rng.normal(-62, 16)) - shrunk
     slope = np.interp(scene.grid.x / p.spec.width, [-110, -60, 0, 40, 75, 120], [246, 216, 184, 172, 146 + shrunk, tip + shrunk])
     bottom = slope.astype(np.float32)[w.slices[0], None, None] - 0.28 * np.clip(y, -60, 70) + 4.0

@@ -20,16 +20,16 @@ import torch
 from numpy.typing import NDArray
 
 from synth import __version__
-from synth.contracts import Decoder, EncodedImage
+from synth.contracts import Decoder
 from synth.errors import InputError
 from synth.parse import Kind, Parse, Presence
 from synth.pipeline.audit_entities import AuditedEntity, audit_entities
 from synth.pipeline.audit_search import FoundRegion, search_regions
-from synth.pipeline.preflight import ModelRequirements, preflight
+from synth.pipeline.preflight import ModelRequirements, preflight, require
 from synth.residual.findings import Findings, Message
 from synth.residual.held_out import HeldOut, render_held_out
 from synth.residual.judge import AuditModel, Judge
-from synth.volume import Mask, Volume, resample
+from synth.volume import Volume, resample
 from synth.volume.tissue import body_mask
 
 Advance = Callable[..., None]
@@ -196,14 +196,13 @@ def _shipped_decoder(name: str) -> Decoder:
 
 def _checked(image: Volume, parse: Parse, decoder: Decoder) -> list[Message]:
     """What the preflight has to say; its first error ends the audit."""
-    requirements = ModelRequirements.of(decoder)
-    messages = [Message(severity=m.severity, code=m.code, message=m.message) for m in preflight(image, parse, requirements)]
-    errors = [m for m in messages if m.severity == "error"]
-    if errors:
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        fix = "run synth parse validate for the details" if more else "correct it and run again"
-        raise InputError("preflight", expected="image, parse and model that fit", got=errors[0].message + more, fix=fix)
-    return messages
+    finest, coarsest = ModelRequirements().spacing_mm
+    requirements = ModelRequirements(
+        modalities=decoder.modalities, names=decoder.vocabulary, spacing_mm=(finest, max(coarsest, decoder.spacing_mm))
+    )
+    found = preflight(image, parse, requirements)
+    require(found)
+    return [Message(severity=m.severity, code=m.code, message=m.message) for m in found]
 
 
 def _seen(parse: Parse) -> Parse:

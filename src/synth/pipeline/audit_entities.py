@@ -146,7 +146,3 @@ def _reason(found: Examined, scored: Scored, judged: Judged) -> str:
 def _share(p: float) -> str:
     return f"{100 * p:.1f}%" if p >= 0.001 else "under 0.1%"
 
-
-def checked(audited: Sequence[AuditedEntity]) -> tuple[EntityFinding, ...]:
-    """The findings that rest on an examination."""
-    return tuple(a.finding for a in audited if a.examined is not None)

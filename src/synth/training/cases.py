@@ -20,7 +20,7 @@ from synth.parse import Parse, load_bundle
 from synth.volume import Mask, Volume, read_volume, resample
 from synth.volume.tissue import body_mask
 
-HELD_OUT = 26  # the last patients of openkbp/train by number select models and calibrate; they are never trained on
+HELD_OUT = 26  # the last cases of openkbp/train and of the phantoms select models and calibrate; never trained on
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,14 @@ class Case:
 
 def load_cases(config: SetConfig, codec: Codec, spacing_mm: float) -> list[Case]:
     """All cases of a set, resampled."""
+    return [make_case(name, image, parse, codec, spacing_mm) for name, image, parse in read_set(config)]
+
+
+def read_set(config: SetConfig) -> Iterator[tuple[str, Volume, Parse]]:
+    """The images and parses of a set, each on its own grid."""
     if config.layout not in LAYOUTS:
         raise InputError("layout", expected=f"one of {sorted(LAYOUTS)}", got=config.layout, fix="correct the config")
-    return [make_case(name, image, parse, codec, spacing_mm) for name, image, parse in LAYOUTS[config.layout](Path(config.path))]
+    return LAYOUTS[config.layout](Path(config.path))
 
 
 def make_case(name: str, image: Volume, parse: Parse, codec: Codec, spacing_mm: float) -> Case:
@@ -78,8 +83,30 @@ def _openkbp_held_out(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:
 
 
 def _generated(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:
-    """What `synth generate` writes."""
-    for bundle in sorted((folder / "bundles").iterdir()):
+    bundles = _bundles(folder)
+    yield from _pairs(folder, bundles[: len(bundles) - _held_out(bundles)])
+
+
+def _generated_held_out(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:
+    bundles = _bundles(folder)
+    yield from _pairs(folder, bundles[len(bundles) - _held_out(bundles) :])
+
+
+def _held_out(bundles: list[Path]) -> int:
+    """A small set keeps a quarter aside."""
+    return min(HELD_OUT, -(-len(bundles) // 4))
+
+
+def _bundles(folder: Path) -> list[Path]:
+    """The bundles that `synth generate` wrote."""
+    if not (folder / "bundles").is_dir():
+        fix = "run synth generate first"
+        raise InputError(str(folder), expected="a folder of synth generate", got="no bundles in it", fix=fix)
+    return sorted((folder / "bundles").iterdir())
+
+
+def _pairs(folder: Path, bundles: list[Path]) -> Iterator[tuple[str, Volume, Parse]]:
+    for bundle in bundles:
         image = read_volume(folder / "imagesTr" / f"{bundle.name}_0000.nii.gz", modality="CT")
         yield bundle.name, image, load_bundle(bundle)
 
@@ -95,5 +122,6 @@ LAYOUTS: dict[str, Callable[[Path], Iterator[tuple[str, Volume, Parse]]]] = {
     "openkbp": _openkbp,
     "openkbp-held-out": _openkbp_held_out,
     "generated": _generated,
+    "generated-held-out": _generated_held_out,
     "labelled": _labelled,
 }

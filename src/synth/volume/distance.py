@@ -35,8 +35,8 @@ def signed_distance(mask: Mask, geometry: Geometry, margin_mm: float = 8.0) -> S
     Example:
         >>> mask = Mask.from_box((9, 9, 9), (3, 3, 3), np.ones((3, 3, 3), bool))
         >>> field = signed_distance(mask, Geometry.regular((9, 9, 9), 2.0), margin_mm=4.0)
-        >>> float(field.values.max()), float(field.values[0, 3, 3])
-        (3.0, -3.0)
+        >>> float(field.values.max()), float(field.values[0, 4, 4])
+        (3.0, -5.0)
     """
     if mask.is_empty:
         raise InputError("signed distance", expected="a mask with voxels", got="an empty mask", fix="leave it out")

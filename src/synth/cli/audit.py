@@ -1,0 +1,103 @@
+"""`synth audit`: which entities of a parse the image does not support, and what the parse leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synth.cli.output import JsonOption, emit, log, progress
+
+if TYPE_CHECKING:
+    from synth.parse import Parse
+    from synth.pipeline.audit import AuditReport
+    from synth.volume import Volume
+
+FINDINGS_EXIT = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add `synth audit`."""
+    app.command("audit")(run)
+
+
+def run(
+    image: Annotated[Path, typer.Argument(help="The image: .nii, .nii.gz, .nrrd, or a DICOM folder.")],
+    parse: Annotated[Path, typer.Argument(help="A bundle, or with --from a label map or a folder of masks.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write, a new one.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="What made a label map: totalsegmentator, nnunet or names.")
+    ] = None,
+    names: Annotated[Path | None, typer.Option("--names", help="dataset.json, or a table of values and names.")] = None,
+    modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
+    decoder: Annotated[str, typer.Option(help="Decoder by name, or its weights folder.")] = "direct",
+    tiers: Annotated[str, typer.Option(help="Tiers to run, with commas between.")] = "1",
+    alpha: Annotated[float, typer.Option(help="Share of false alarms tolerated among what is flagged.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
+    search: Annotated[bool, typer.Option(help="Look for what the parse leaves out.")] = True,
+    fail_on_findings: Annotated[
+        bool, typer.Option("--fail-on-findings", help=f"Exit with {FINDINGS_EXIT} when something is wrong.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier audit in that folder.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a parse against its image, entity by entity.
+
+    Writes findings.json, report.html, residual.nii.gz, render.nii.gz and the outlines of what is missing.
+
+    Exit codes: 0 done, also with findings; 2 bad input; 3 findings, under --fail-on-findings.
+    """
+    from synth.pipeline.audit import AuditOptions, audit
+    from synth.report import save_report
+    from synth.report.folder import check_free
+    from synth.volume import read_volume
+
+    options = AuditOptions(decoder=decoder, tiers=_tiers(tiers), alpha=alpha, seed=seed, search=search)
+    check_free(output, overwrite=overwrite)
+    with progress("reading", as_json=as_json) as advance:
+        volume = read_volume(image, modality=modality)  # type: ignore[arg-type] # checked there
+        report = audit(volume, _parse(parse, source, names, volume), options, advance=advance)
+        advance(0, message="report")
+        findings = save_report(report, output, overwrite=overwrite)
+    for message in findings.preflight:
+        if message.severity != "info":
+            log(f"{message.severity}: {message.message}")
+    emit(findings.model_dump(mode="json"), as_json, lambda: summary(report, output))
+    if fail_on_findings and findings.count:
+        raise typer.Exit(FINDINGS_EXIT)
+
+
+def summary(report: AuditReport, folder: Path) -> str:
+    """The result in a few lines, the most suspicious first."""
+    found = report.findings
+    scores = [e for e in found.ranked if e.score is not None]
+    lines = [f"{len(scores)} of {len(found.entities)} entities checked at alpha {found.alpha:g}"]
+    lines += [f"  {e.verdict}: {e.id} ({e.reason})" for e in found.flagged]
+    lines += [f"  missing: {m.name} ({m.reason})" for m in found.missing or ()]
+    if not found.count:
+        lines.append("  nothing in the parse is contradicted by the image")
+    return "\n".join([*lines, f"report: {folder / 'report.html'}"])
+
+
+def _parse(path: Path, source: str | None, names: Path | None, image: Volume) -> Parse:
+    from synth.errors import InputError
+    from synth.parse import load_bundle
+
+    if source is not None:
+        from synth.interop import import_labels
+
+        return import_labels(path, source=source, names=names, image=image, derive=False)  # type: ignore[arg-type] # as above
+    if path.is_file():
+        fix = "say what made it with --from totalsegmentator, nnunet or names"
+        raise InputError(str(path), expected="a bundle (a folder with parse.json)", got="a file", fix=fix)
+    return load_bundle(path)
+
+
+def _tiers(text: str) -> tuple[int, ...]:
+    from synth.errors import InputError
+
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdigit() for part in parts):
+        raise InputError("tiers", expected="numbers with commas between", got=f"'{text}'", fix="use --tiers 1")
+    return tuple(sorted({int(part) for part in parts}))

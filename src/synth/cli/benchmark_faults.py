@@ -1,0 +1,49 @@
+"""`synth benchmark faults`: moved organs on real CT, ours beside the baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from synth.cli.output import JsonOption, emit, progress
+
+
+def register(benchmarks: typer.Typer) -> None:
+    """Add the command to the benchmark group."""
+    benchmarks.command("faults")(faults)
+
+
+def faults(
+    data: Annotated[Path, typer.Option(help="Folder of cases: */ct.nii.gz with */labels.nii.gz.")],
+    arena: Annotated[Literal["openkbp"], typer.Option(help="Layout and faults: head-and-neck organs, moved.")] = "openkbp",
+    decoder: Annotated[str, typer.Option(help="direct (tier 1), latent, or fused (both).")] = "fused",
+    seed: Annotated[int, typer.Option(help="Of the jitters, moves and draws.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many patients.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """AUROC and FPR95 of true organ masks (untouched and jittered) against the same moved by 8-12, 16-24, 32-56 mm."""
+    import time
+
+    from synth.benchmark.faults import rows_of, score_claims
+    from synth.benchmark.result import BenchmarkResult
+    from synth.decoder import load_decoder
+    from synth.decoder.checkpoint import weights_folder
+    from synth.interop.openkbp import patient_folders
+    from synth.residual import AuditModel
+
+    started = time.monotonic()
+    loaded, model = load_decoder(decoder), AuditModel.load(weights_folder("audit"))
+    total = len(patient_folders(data)[:limit])
+    with progress(f"{arena}: moving organs", total=total, as_json=as_json) as advance:
+        claims = score_claims(data, loaded, model, seed=seed, limit=limit, advance=advance)
+    options = f"--arena {arena} --decoder {decoder} --seed {seed}" + (f" --limit {limit}" if limit else "")
+    result = BenchmarkResult(
+        benchmark="faults",
+        command=f"synth benchmark faults --data {data.name} {options} --json",
+        weights={decoder: loaded.weights_sha256, "audit": model.sha256},
+        seconds=time.monotonic() - started,
+        rows=tuple(rows_of(claims, seed=seed)),
+    )
+    emit(result.to_json(), as_json, result.to_text)

@@ -1,0 +1,48 @@
+"""`synth benchmark reconstruction`: renders beside the image, with ceiling and floor in the same table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synth.cli.output import JsonOption, emit, progress
+
+
+def register(benchmarks: typer.Typer) -> None:
+    """Add the command to the benchmark group."""
+    benchmarks.command("reconstruction")(reconstruction)
+
+
+def reconstruction(
+    data: Annotated[Path, typer.Option(help="Folder of cases: */ct.nii.gz with */labels.nii.gz.")],
+    training: Annotated[
+        Path | None, typer.Option(help="Training cases in the same layout, for the nearest-patient control.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the latent decoder's noise.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many patients.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """PSNR, SSIM and error of each organ's mean HU: render, autoencoder, mean-HU fill, nearest training patient."""
+    import time
+
+    from synth.benchmark.reconstruction import read_subjects, rows_of, score_subjects
+    from synth.benchmark.result import BenchmarkResult
+    from synth.decoder import DirectDecoder, LatentDecoder
+
+    started = time.monotonic()
+    direct, latent = DirectDecoder.from_pretrained(), LatentDecoder.from_pretrained()
+    subjects = read_subjects(data, latent.spacing_mm, limit)
+    others = read_subjects(training, latent.spacing_mm) if training else []
+    with progress("rendering", total=len(subjects), as_json=as_json) as advance:
+        scores = score_subjects(subjects, others, direct, latent, seed=seed, advance=advance)
+    options = f"--seed {seed}" + (f" --training {training.name}" if training else "") + (f" --limit {limit}" if limit else "")
+    result = BenchmarkResult(
+        benchmark="reconstruction",
+        command=f"synth benchmark reconstruction --data {data.name} {options} --json",
+        weights={"direct": direct.weights_sha256, "latent": latent.weights_sha256},
+        seconds=time.monotonic() - started,
+        rows=tuple(rows_of(scores, seed=seed)),
+    )
+    emit(result.to_json(), as_json, result.to_text)

@@ -1,0 +1,46 @@
+"""Scores and intervals of the faults benchmark."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synth.benchmark.faults import DISTANCES_MM, Claim, auroc, fpr95, rows_of
+
+
+def test_auroc_and_fpr95_of_a_case_counted_by_hand() -> None:
+    moved = np.array([True, True, False, False, False, False])
+    score = np.array([-3.0, 0.5, 0.0, 1.0, 2.0, 3.0])
+    assert auroc(moved, score) == pytest.approx(7 / 8)  # one of eight pairs is the wrong way round
+    assert fpr95(moved, score) == pytest.approx(1 / 4)  # finding both costs the true mask at 0.0
+
+
+def _claims() -> list[Claim]:
+    rng = np.random.default_rng(0)
+    claims = []
+    for patient in range(12):
+        for organ in ("mandible", "larynx"):
+            for condition, centre in (("untouched", 2.0), ("jittered", 1.0), *((d, -2.0) for d in DISTANCES_MM)):
+                scores = {"ours": centre + rng.normal(), "l1": rng.normal()}
+                claims.append(Claim(f"pt_{patient}", organ, condition, scores))
+    return claims
+
+
+def test_rows_hold_every_method_organ_distance_and_kind_of_negative_with_their_intervals() -> None:
+    rows = rows_of(_claims())
+    pooled = [r for r in rows if r.group["organ"] == "all" and r.metric == "auroc" and r.method == "ours"]
+    assert len(pooled) == 3 * 3
+    primary = [r for r in pooled if "negatives" not in r.group]
+    assert {r.group["distance"] for r in primary} == set(DISTANCES_MM)
+    for row in pooled:
+        assert row.low is not None and row.high is not None
+        assert row.low <= row.value <= row.high
+        assert row.value > 0.9
+    noise = [r.value for r in rows if r.method == "l1" and r.metric == "auroc" and r.group["organ"] == "all"]
+    assert all(0.2 < value < 0.8 for value in noise)
+
+
+def test_untouched_masks_are_easier_than_jittered_ones_where_jitter_lowers_the_score() -> None:
+    rows = [r for r in rows_of(_claims()) if r.method == "ours" and r.metric == "auroc"]
+    value = {r.group.get("negatives"): r.value for r in rows if r.group["organ"] == "all" and r.group["distance"] == "8-12"}
+    assert value["untouched"] > value[None] > value["jittered"]

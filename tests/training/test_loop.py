@@ -1,0 +1,102 @@
+"""Training by the repository's own commands, on four phantoms with the tiny configs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from synth.cli.app import app
+from synth.decoder import LatentDecoder, load_decoder
+from synth.phantom import make
+from synth.parse import save_bundle
+from synth.volume import resample, write_volume
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantoms")
+    for seed in range(4):
+        made = make(seed, spacing_mm=(8.0, 8.0, 8.0))
+        write_volume(made.image, folder / "imagesTr" / f"case_{seed:04d}_0000.nii.gz", synthetic=f"seed {seed}")
+        save_bundle(made.parse, folder / "bundles" / f"case_{seed:04d}")
+    return folder
+
+
+def _train(task: str, phantoms: Path, run: Path, *options: str) -> dict[str, object]:
+    arguments = ["train", task, str(CONFIGS / f"{task}.toml"), "--phantoms", str(phantoms), "--run", str(run), "--json"]
+    result = CliRunner().invoke(app, [*arguments, *options])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)  # type: ignore[no-any-return]  # any JSON
+
+
+@pytest.fixture(scope="module")
+def autoencoder(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("autoencoder")
+    said = _train("autoencoder", phantoms, run)
+    assert said["validation"]["generated-held-out/psnr"] > 0  # type: ignore[index]  # any JSON
+    return run / "weights"
+
+
+def test_a_run_killed_half_way_and_resumed_ends_where_an_uninterrupted_one_does(phantoms: Path, tmp_path: Path) -> None:
+    _train("direct", phantoms, tmp_path / "whole")
+    _train("direct", phantoms, tmp_path / "halves", "--steps", "2")
+    shutil.copytree(tmp_path / "halves" / "checkpoint", tmp_path / "halves" / "checkpoint.new")  # a kill while saving
+    (tmp_path / "halves" / "checkpoint.new" / "progress.json").unlink()
+    _train("direct", phantoms, tmp_path / "halves")
+    whole, halves = (load_file(tmp_path / r / "checkpoint" / "model.safetensors") for r in ("whole", "halves"))
+    early = json.loads((tmp_path / "halves" / "checkpoint" / "progress.json").read_text())
+    assert early["step"] == 4 and len(early["history"]) == 4
+    moved = {name: float((whole[name] - halves[name]).abs().max()) for name in whole}
+    assert max(moved.values()) < 2e-3, max(moved, key=lambda n: moved[n])
+
+
+def test_trained_weights_load_as_a_decoder_that_names_what_it_saw(phantoms: Path, tmp_path: Path) -> None:
+    _train("direct", phantoms, tmp_path)
+    decoder = load_decoder(str(tmp_path / "weights"))
+    assert decoder.name == "direct" and decoder.spacing_mm == 8.0
+    assert "liver" in decoder.vocabulary and "larynx" not in decoder.vocabulary
+
+
+def test_the_latent_decoder_trains_in_the_autoencoders_latents_and_refuses_any_other(
+    phantoms: Path, autoencoder: Path, tmp_path: Path
+) -> None:
+    said = _train("flow", phantoms, tmp_path, "--autoencoder", str(autoencoder))
+    assert "generated-held-out/matching" in said["validation"]  # type: ignore[operator]  # any JSON
+    latent = LatentDecoder.from_pretrained(tmp_path / "weights")
+    made = make(9, spacing_mm=(8.0, 8.0, 8.0))
+    grid = made.image.geometry.with_spacing(8.0)
+    image, parse = resample(made.image, grid), made.parse.resampled(grid)
+    generator = torch.Generator().manual_seed(0)
+    liver = parse.by_name("liver")[0].id
+    (contrast,) = latent.contrast(latent.encode(image), parse, [parse.without(liver)], parse.masks[liver], generator=generator)
+    assert contrast.unit == "flow-matching error" and contrast.ratio.shape[0] == 4
+    config = json.loads((tmp_path / "weights" / "config.json").read_text())
+    config["autoencoder_sha256"] = "0" * 64
+    (tmp_path / "weights" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="autoencoder: expected weights 000000000000"):
+        LatentDecoder.from_pretrained(tmp_path / "weights")
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        ("stepz = 3\n", "stepz"),
+        ('task = "dirrect"\n', "dirrect"),
+        ("steps = = 3\n", "TOML"),
+    ],
+)
+def test_a_wrong_config_is_one_line_that_says_what_is_wrong(edit: str, complaint: str, tmp_path: Path) -> None:
+    text = (CONFIGS / "direct.toml").read_text()
+    bad = tmp_path / "bad.toml"
+    bad.write_text(edit + "\n".join(line for line in text.splitlines() if not line.startswith(edit.split()[0])))
+    result = CliRunner().invoke(app, ["train", "direct", str(bad)])
+    assert result.exit_code == 2
+    assert complaint in result.stderr and len(result.stderr.strip().splitlines()) == 1
