@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Before anything imports them: what these layers are annotated with is checked, shapes included, while tests run.
+install_import_hook(["synth.conditioning", "synth.decoder"], "beartype.beartype")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA_REQUIRED = os.environ.get("SYNTH_REQUIRE_DATA") == "1"

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
         Parse,
         Presence,
         Relation,
-        diff,
         load_bundle,
         save_bundle,
     )
+    from synth.parse.diff import diff
     from synth.phantom import make as make_phantom
     from synth.pipeline.audit import audit
     from synth.pipeline.preflight import preflight
@@ -68,7 +68,8 @@ _HOMES = {
     "InputError SynthError": "synth.errors",
     "inject": "synth.fault",
     "import_labels": "synth.interop",
-    "VOCABULARY Attribute Circumstance Entity Parse Presence Relation diff load_bundle save_bundle": "synth.parse",
+    "VOCABULARY Attribute Circumstance Entity Parse Presence Relation load_bundle save_bundle": "synth.parse",
+    "diff": "synth.parse.diff",
     "audit": "synth.pipeline.audit",
     "preflight": "synth.pipeline.preflight",
     "Geometry Mask Volume read_labels read_volume write_volume": "synth.volume",

@@ -15,6 +15,7 @@ from synth.cli.app import app
 from synth.decoder import LatentDecoder, load_decoder
 from synth.phantom import make
 from synth.parse import save_bundle
+from synth.residual import AuditModel
 from synth.volume import resample, write_volume
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "tiny"
@@ -100,3 +101,13 @@ def test_a_wrong_config_is_one_line_that_says_what_is_wrong(edit: str, complaint
     result = CliRunner().invoke(app, ["train", "direct", str(bad)])
     assert result.exit_code == 2
     assert complaint in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_audits_knowledge_is_fitted_by_a_command_and_says_what_it_was_fitted_on(phantoms: Path, tmp_path: Path) -> None:
+    said = _train("audit", phantoms, tmp_path)
+    model = AuditModel.load(tmp_path / "weights")
+    assert said["facts"]["direct"]["cases"] == 1  # type: ignore[index]  # any JSON
+    assert model.judge("direct").decoder_sha256 == load_decoder("direct").weights_sha256
+    assert model.prior.seen("liver") == 3  # the held-out phantom is not counted
+    with pytest.raises(ValueError, match="calibration of decoder 'latent'"):
+        model.judge("latent")

@@ -206,7 +206,13 @@ def test_a_series_of_labels_is_read_as_labels(tmp_path: Path) -> None:
 
 def test_an_enhanced_multi_frame_file_is_read_like_its_slices(tmp_path: Path) -> None:
     ds = _slice(0, STORED[0], NumberOfFrames=5, SOPClassUID=EnhancedCTImageStorage, PixelData=STORED.tobytes())
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"):
+    for keyword in (
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "RescaleSlope",
+        "RescaleIntercept",
+    ):
         delattr(ds, keyword)
     shared, groups = Dataset(), []
     shared.PlaneOrientationSequence = Sequence([_item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])])

@@ -154,7 +154,9 @@ def test_a_gzip_cut_near_its_end_is_refused(tmp_path: Path) -> None:
         read_volume(tmp_path / "a.nii.gz")
 
 
-@pytest.mark.parametrize(("name", "size"), [("a.nii", (500, 500, 1000)), ("a.nii.gz", (500, 500, 1000)), ("b.nii", (2000, 2000, 1300))])
+@pytest.mark.parametrize(
+    ("name", "size"), [("a.nii", (500, 500, 1000)), ("a.nii.gz", (500, 500, 1000)), ("b.nii", (2000, 2000, 1300))]
+)
 def test_a_header_of_gigabytes_on_a_kilobyte_is_refused_without_taking_memory(
     tmp_path: Path, name: str, size: tuple[int, int, int]
 ) -> None:

@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from synth.benchmark.result import Row
+from synth.benchmark.result import Interval, Row, bootstrap_interval
 from synth.contracts import Decoder
 from synth.fault import jitter, random_shift
-from synth.interop.openkbp import patient_folders, read_patient
+from synth.interop import import_labels
+from synth.interop.openkbp import Patient, patient_folders, read_patient
 from synth.parse import Parse
 from synth.residual import AuditModel, examine
-from synth.volume import Mask, resample
+from synth.volume import Mask, Volume, read_volume, resample
 from synth.volume.tissue import body_mask
 
 DISTANCES_MM = {"8-12": (8.0, 12.0), "16-24": (16.0, 24.0), "32-56": (32.0, 56.0)}
@@ -40,33 +41,44 @@ class Claim:
     scores: Mapping[str, float]
 
 
+def read_cases(folder: Path, arena: str, limit: int | None = None) -> list[Patient]:
+    """The patients of a folder: case folders for "openkbp", one labelled case for "labelled"."""
+    if arena == "openkbp":
+        return [read_patient(case) for case in patient_folders(folder)[:limit]]
+    image = read_volume(folder / "ct.nii.gz", modality="CT")
+    names = folder / "labels.txt"
+    parse = import_labels(folder / "labels.nii.gz", source="names", names=names, image=image, derive=False)
+    return [Patient(folder.name, image, parse)]
+
+
 def score_claims(
-    folder: Path,
+    patients: Sequence[Patient],
     decoder: Decoder,
     model: AuditModel,
     *,
     seed: int = 0,
-    limit: int | None = None,
+    repeats: int = 1,
+    through: Callable[[Volume], NDArray[np.float32]] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Claim]:
-    """Score every claim about every patient of the folder."""
+    """Score every claim about every patient; `through` passes each image through something lossy first."""
     claims: list[Claim] = []
-    for case in patient_folders(folder)[:limit]:
-        patient = read_patient(case)
+    for patient in patients:
         grid = patient.image.geometry.with_spacing(decoder.spacing_mm)
         image = resample(patient.image, grid)
         parse, body = patient.parse.resampled(grid), body_mask(image)
-        encoded = decoder.encode(image)
+        seen = image if through is None else Volume(through(image), grid, "CT", "HU")
+        encoded = decoder.encode(seen)
         rng = np.random.default_rng([seed, *patient.name.encode()])
-        for organ in parse.present_ids:
+        for organ in parse.present_ids * repeats:
             if parse.masks[organ].voxels < SMALLEST_VOXELS:
                 continue
             for condition, mask in _conditions(parse, organ, body, rng):
                 claimed = parse.with_mask(organ, mask)
                 generator = torch.Generator().manual_seed(seed)
                 features = examine(decoder, encoded, claimed, organ, model.prior, generator=generator).evidence.features
-                scores = _scores(features, model, decoder.name, organ)
-                claims.append(Claim(patient.name, organ, condition, scores))
+                scores = _scores(features, model, decoder.name, parse.entity(organ).name)
+                claims.append(Claim(patient.name, parse.entity(organ).name, condition, scores))
         advance()
     return claims
 
@@ -92,7 +104,7 @@ def _scores(features: Mapping[str, float], model: AuditModel, decoder: str, orga
     return scores | {method: features[key] for method, key in parts.items() if key in features}
 
 
-def rows_of(claims: Sequence[Claim], *, seed: int = 0) -> list[Row]:
+def rows_of(claims: Sequence[Claim], *, arena: str = "openkbp", seed: int = 0) -> list[Row]:
     """AUROC and FPR95 per organ and distance, pooled and by the kind of negative, intervals over patients."""
     rows = []
     organs = ["all", *sorted({c.organ for c in claims})]
@@ -105,7 +117,7 @@ def rows_of(claims: Sequence[Claim], *, seed: int = 0) -> list[Row]:
                     chosen = [
                         c for c in claims if organ in ("all", c.organ) and c.condition in (distance, *negatives)
                     ]
-                    group = {"arena": "openkbp", "organ": organ, "family": "moved", "distance": distance}
+                    group = {"arena": arena, "organ": organ, "family": "moved", "distance": distance}
                     if len(negatives) == 1:
                         group["negatives"] = negatives[0]
                     rows += _rows(chosen, distance, method, group, seed)
@@ -122,8 +134,9 @@ def _rows(claims: Sequence[Claim], distance: str, method: str, group: dict[str, 
         return []
     rows = []
     for metric, measure in (("auroc", auroc), ("fpr95", fpr95)):
-        low, high = _interval(measure, moved, score, patients, seed)
-        rows.append(Row(group, method, metric, measure(moved, score), low, high, int(moved.sum())))
+        interval = _interval(measure, moved, score, patients, seed)
+        value = measure(moved, score)
+        rows.append(Row(group, method, metric, value, interval.low, interval.high, int(moved.sum())))
     return rows
 
 
@@ -144,17 +157,13 @@ def _interval(
     score: NDArray[np.float64],
     patients: NDArray[np.str_],
     seed: int,
-) -> tuple[float, float]:
-    """95% bootstrap interval, patients resampled."""
-    rng = np.random.default_rng(seed)
-    names, place = np.unique(patients, return_inverse=True)
-    members = [np.flatnonzero(place == k) for k in range(len(names))]
-    values = []
-    for _ in range(RESAMPLES):
-        pick = np.concatenate([members[k] for k in rng.integers(len(names), size=len(names))])
-        if moved[pick].any() and not moved[pick].all():
-            values.append(measure(moved[pick], score[pick]))
-    low, high = np.quantile(values, (0.025, 0.975)) if values else (np.nan, np.nan)
-    return float(low), float(high)
+) -> Interval:
+    """95% interval, patients resampled."""
+    members = [np.flatnonzero(patients == name) for name in np.unique(patients)]
 
+    def of(drawn: Sequence[NDArray[np.int64]]) -> float:
+        pick = np.concatenate(drawn)
+        both = moved[pick].any() and not moved[pick].all()
+        return measure(moved[pick], score[pick]) if both else float("nan")
 
+    return bootstrap_interval(members, of, rng=np.random.default_rng(seed), draws=RESAMPLES)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from synth.benchmark.result import Row
+from synth.benchmark.result import Row, bootstrap_interval
 from synth.decoder import DirectDecoder, LatentDecoder
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Entity, Parse
@@ -159,21 +159,15 @@ def rows_of(scores: Sequence[Score], *, seed: int = 0) -> list[Row]:
         organs = ["all"] if metric != "mae_mean_hu" else ["all", *sorted({s.organ for s in chosen})]
         for organ in organs:
             values = _per_patient([s for s in chosen if organ in ("all", s.organ)])
-            low, high = _interval(values, seed)
+            interval = bootstrap_interval(list(values), np.mean, rng=np.random.default_rng(seed), draws=RESAMPLES)  # type: ignore[arg-type]  # returns a numpy float
             group = {"arena": "openkbp", "organ": organ, "tissue": tissue}
-            rows.append(Row(group, method, metric, float(values.mean()), low, high, len(values)))
+            rows.append(Row(group, method, metric, float(values.mean()), interval.low, interval.high, len(values)))
     return rows
 
 
 def _per_patient(scores: Sequence[Score]) -> NDArray[np.float64]:
     names = sorted({s.patient for s in scores})
     return np.array([np.mean([s.value for s in scores if s.patient == n]) for n in names])
-
-
-def _interval(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(values[picks].mean(axis=1), (0.025, 0.975))
-    return float(low), float(high)
 
 
 def _centre(subject: Subject, organ: str) -> NDArray[np.float64]:

@@ -17,33 +17,42 @@ def register(benchmarks: typer.Typer) -> None:
 
 def faults(
     data: Annotated[Path, typer.Option(help="Folder of cases: */ct.nii.gz with */labels.nii.gz.")],
-    arena: Annotated[Literal["openkbp"], typer.Option(help="Layout and faults: head-and-neck organs, moved.")] = "openkbp",
+    arena: Annotated[
+        Literal["openkbp", "labelled"],
+        typer.Option(help="openkbp: a folder of cases; labelled: one case, ct.nii.gz, labels.nii.gz and labels.txt."),
+    ] = "openkbp",
     decoder: Annotated[str, typer.Option(help="direct (tier 1), latent, or fused (both).")] = "fused",
     seed: Annotated[int, typer.Option(help="Of the jitters, moves and draws.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only the first so many patients.")] = None,
+    repeats: Annotated[int, typer.Option(help="Jitters and moves of each organ.")] = 1,
+    through_autoencoder: Annotated[
+        bool, typer.Option(help="Pass every image through the autoencoder first: what do latents lose?")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """AUROC and FPR95 of true organ masks (untouched and jittered) against the same moved by 8-12, 16-24, 32-56 mm."""
     import time
 
-    from synth.benchmark.faults import rows_of, score_claims
+    from synth.benchmark.faults import read_cases, rows_of, score_claims
     from synth.benchmark.result import BenchmarkResult
-    from synth.decoder import load_decoder
+    from synth.decoder import LatentDecoder, load_decoder
     from synth.decoder.checkpoint import weights_folder
-    from synth.interop.openkbp import patient_folders
     from synth.residual import AuditModel
 
     started = time.monotonic()
     loaded, model = load_decoder(decoder), AuditModel.load(weights_folder("audit"))
-    total = len(patient_folders(data)[:limit])
-    with progress(f"{arena}: moving organs", total=total, as_json=as_json) as advance:
-        claims = score_claims(data, loaded, model, seed=seed, limit=limit, advance=advance)
-    options = f"--arena {arena} --decoder {decoder} --seed {seed}" + (f" --limit {limit}" if limit else "")
+    through = LatentDecoder.from_pretrained().reconstruct if through_autoencoder else None
+    patients = read_cases(data, arena, limit)
+    with progress(f"{arena}: moving organs", total=len(patients), as_json=as_json) as advance:
+        claims = score_claims(patients, loaded, model, seed=seed, repeats=repeats, through=through, advance=advance)
+    options = f"--arena {arena} --decoder {decoder} --seed {seed} --repeats {repeats}"
+    options += f" --limit {limit}" if limit else ""
+    options += " --through-autoencoder" if through_autoencoder else ""
     result = BenchmarkResult(
         benchmark="faults",
         command=f"synth benchmark faults --data {data.name} {options} --json",
         weights={decoder: loaded.weights_sha256, "audit": model.sha256},
         seconds=time.monotonic() - started,
-        rows=tuple(rows_of(claims, seed=seed)),
+        rows=tuple(rows_of(claims, arena=arena, seed=seed)),
     )
-    emit(result.to_json(), as_json, result.to_text)
+    emit(result.to_json(), as_json, result.table)

@@ -45,4 +45,4 @@ def reconstruction(
         seconds=time.monotonic() - started,
         rows=tuple(rows_of(scores, seed=seed)),
     )
-    emit(result.to_json(), as_json, result.to_text)
+    emit(result.to_json(), as_json, result.table)

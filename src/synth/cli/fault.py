@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 def run(
     family: Annotated[str, typer.Argument(help=f"What goes wrong: {_FAMILIES}.")],
     parse: Annotated[Path, typer.Argument(help="Bundle to take the parse from; it is not changed.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Bundle to write; OUTPUT.fault.json says what was done.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Bundle to write; OUTPUT.fault.json says what was done.")
+    ],
     entity: Annotated[str | None, typer.Option(help="Id or name of the entity; drawn at random when left out.")] = None,
     distance: Annotated[
         str | None, typer.Option(help="Millimetres moved, grown or shrunk, or diameter of a lesion: 20 or 16,24.")

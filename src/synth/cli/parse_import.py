@@ -28,7 +28,9 @@ def run(
     ] = None,
     modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
     tissues: Annotated[bool, typer.Option("--tissues", help="Add body, fat, bone and air from the image.")] = False,
-    derive: Annotated[bool, typer.Option(help="Derive relations from the masks, and appearance from the image.")] = True,
+    derive: Annotated[
+        bool, typer.Option(help="Derive relations from the masks, and appearance from the image.")
+    ] = True,
     assume_absent: Annotated[
         bool, typer.Option("--assume-absent", help="A class without voxels is absent, rather than not assessed.")
     ] = False,

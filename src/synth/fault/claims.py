@@ -102,14 +102,21 @@ def _renamed(entity: Entity, name: str) -> Entity:
 
 
 def _other_name(scene: Scene, entity: Entity) -> str:
-    """A name of the parse that is neither the entity's, nor wider or narrower, nor on the other side."""
-    related = {entity.name, entity.term.mirror, *VOCABULARY.ancestors(entity.name)}
-    names = {e.name for e in scene.parse.entities if e.kind is entity.kind} - related
-    names = {name for name in names if entity.name not in VOCABULARY.ancestors(name)}
-    if not names:
-        fix = "state the wrong name"
-        raise InputError("relabel", expected="another name of the same kind", got="none in the parse", fix=fix)
-    return sorted(names)[int(scene.rng.integers(len(names)))]
+    """A name of the parse that is unrelated to the entity's; or else its nearest cousin in the vocabulary."""
+    within_parse = {e.name for e in scene.parse.entities if e.kind is entity.kind}
+    wider = [set(VOCABULARY.descendants(name)) for name in VOCABULARY.ancestors(entity.name)]
+    for candidates in (within_parse, *wider):
+        names = sorted(name for name in candidates if _unrelated(entity, name))
+        if names:
+            return names[int(scene.rng.integers(len(names)))]
+    raise InputError("relabel", expected="another name of the same kind", got="none", fix="state the wrong name")
+
+
+def _unrelated(entity: Entity, name: str) -> bool:
+    """Of the same kind, neither wider nor narrower, nor the same on the other side."""
+    lineage = {entity.name, entity.term.mirror, *VOCABULARY.ancestors(entity.name)}
+    same_kind = VOCABULARY.term(name).kind is entity.kind
+    return same_kind and name not in lineage and entity.name not in VOCABULARY.ancestors(name)
 
 
 def _partner(scene: Scene, entity: Entity) -> Entity | None:

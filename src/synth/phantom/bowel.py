@@ -14,7 +14,7 @@ _FRAME = [  # landmark, radius, how freely it varies
     ((0, -18, -134), 11, 1), ((2, -40, -104), 15, 2), ((-4, -44, -72), 17, 4), ((10, -30, -44), 15, 8),
     ((26, 8, -34), 15, 14), ((-6, 36, -26), 15, 14), ((-44, 22, -34), 14, 10), ((-76, 18, -12), 14, 6),
     ((-93, 8, 26), 15, 3), ((-97, -8, 80), 16, 3), ((-98, -22, 140), 16, 3), ((-97, -14, 188), 18, 4),
-    ((-80, 26, 196), 19, 6), ((-56, 58, 158), 20, 10), ((-22, 68, 122), 20, 13), ((22, 68, 116), 20, 13),
+    ((-80, 26, 196), 19, 6), ((-56, 60, 158), 21, 9), ((-22, 72, 122), 21, 12), ((22, 72, 116), 21, 12),
     ((60, 54, 128), 20, 8), ((84, 28, 144), 21, 5), ((92, 0, 122), 22, 4), ((93, -10, 80), 24, 4),
     ((88, 4, 38), 26, 4), ((80, 18, 8), 25, 4), ((74, 24, -6), 18, 4),
 ]
@@ -47,8 +47,8 @@ def _content(scene: Scene, shape: Field, line: NDArray[np.float64], radii: NDArr
     """Gas above a level that varies along the colon, with bubbles in the stool below it; stool is dry in the left colon."""
     assert shape.along is not None
     w, h = shape.window, scene.grid.voxel_mm
-    knots = np.linspace(0, 1, 15)
-    level = np.interp(np.linspace(0, 1, len(line)), knots, rng.uniform(-1.1, 1.6, 15))
+    usual = [0.2, 0.6, 0.3, 0.2, 0.9, 1.0, 0.9, 0.2, -0.3, -0.4, -0.2, 0.4, 0.8, 0.7, 0.5]
+    level = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, 15), usual + rng.normal(0, 0.6, 15))
     height = line[:, 1] + radii * level
     place = np.clip(shape.along * (len(line) - 1), 0, len(line) - 1).astype(np.int32)
     surface = height.astype(np.float32)[place] + scene.rough("stool top", w, 2.0, 16.0)
@@ -84,8 +84,8 @@ def plan_small_bowel(scene: Scene) -> list[tuple[NDArray[np.float64], NDArray[np
     room = np.minimum(room, -scene.surfaces["diaphragm"] - 6.0)
     room = np.minimum(room, _reach(scene))
     grid = scene.grid
-    r0 = float(rng.uniform(10.0, 13.5))
-    spread = 2.0 * r0 + 1.0 + 9.0 * spec.belly
+    r0 = float(rng.uniform(10.5, 14.5))
+    spread = 1.85 * r0 + 6.0 * spec.belly
     seeds = np.argwhere(room > r0 * 0.55)
     if len(seeds) == 0:
         return []

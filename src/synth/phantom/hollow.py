@@ -38,7 +38,7 @@ def draw_stomach(scene: Scene) -> None:
     level = float(np.quantile(line[:, 1], rng.uniform(0.35, 0.8))) + 10
     gas = np.clip(0.5 + (w.y - level) / scene.grid.voxel_mm, 0, 1) * np.ones(w.shape, np.float32)
     food = np.clip(0.75 + 0.6 * scene.rough("food", w, 1.0, 16.0), 0, 1) if rng.random() < 0.5 else 1.0
-    folds = 3.0 + 1.2 * np.clip(scene.rough("folds", w, 1.0, 11.0), -1, 2)
+    folds = 2.4 + 1.2 * np.clip(scene.rough("folds", w, 1.0, 11.0), -1, 2)
     parts = lumen_parts(scene, w, d, folds, food, gas.astype(np.float32))
     scene.claim("stomach", Field(w, d), parts, gap=0.6, halo=1.2)
 

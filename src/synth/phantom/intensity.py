@@ -14,8 +14,8 @@ from .spec import PHASES
 
 # Mean HU in the four phases (unenhanced, arterial, portal venous, delayed), spread between patients, texture within.
 _HU: dict[str, tuple[tuple[float, float, float, float], float, float]] = {
-    "fat": ((-106, -106, -104, -104), 4, 7), "visceral_fat": ((-102, -101, -99, -99), 5, 9),
-    "skin": ((0, 5, 10, 10), 10, 8), "muscle": ((52, 57, 62, 62), 5, 7), "fat_marrow": ((-60, -60, -55, -55), 15, 15),
+    "fat": ((-106, -106, -104, -104), 4, 7), "visceral_fat": ((-100, -99, -97, -97), 5, 15),
+    "skin": ((0, 5, 10, 10), 10, 8), "muscle": ((51, 56, 60, 60), 5, 9), "fat_marrow": ((-60, -60, -55, -55), 15, 15),
     "trabecular": ((150, 155, 165, 165), 8, 35), "rib_marrow": ((190, 190, 200, 200), 25, 50),
     "cortical": ((1050, 1050, 1060, 1060), 90, 60), "cartilage": ((105, 105, 110, 110), 15, 20),
     "disc": ((82, 82, 86, 86), 10, 6), "cord": ((32, 34, 36, 36), 4, 4),

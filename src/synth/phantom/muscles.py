@@ -103,13 +103,13 @@ def _planes(scene: Scene) -> np.ndarray:
     w = scene.grid.full()
     z = scene.patient.standard_z(w.z)
     low = 1.0 / (1.0 + np.exp((z + 20) / 18))
-    width = (0.5 + 1.5 * low) / float(np.clip(scene.patient.spec.muscle, 0.7, 1.3))
-    seam = np.maximum(width - np.abs(scene.noise("seam", 34.0)) * 24.0, width - 0.6 - np.abs(scene.noise("seam2", 26.0)) * 18.0)
+    width = (0.2 + 1.4 * low + 0.8 * scene.noise("width", 40.0)) / float(np.clip(scene.patient.spec.muscle, 0.7, 1.3))
+    seam = np.maximum(width - np.abs(scene.noise("seam", 44.0)) * 30.0, width - 0.9 - np.abs(scene.noise("seam2", 32.0)) * 22.0)
     depth = -scene.surfaces["envelope"]
-    thick = np.maximum(depth - np.minimum(scene.surfaces["cavity"], 0) * 0 + np.maximum(scene.surfaces["cavity"], 0), 1.0)
-    layer = 0.4 - np.minimum(np.abs(depth / thick - 0.36), np.abs(depth / thick - 0.66)) * thick * 0.8
+    thick = np.maximum(depth + np.maximum(scene.surfaces["cavity"], 0), 1.0)
+    layer = 0.9 * np.clip(scene.noise("seam", 44.0), 0, 1) - 0.9 - np.minimum(np.abs(depth / thick - 0.36), np.abs(depth / thick - 0.66)) * thick * 0.8
     flank = (np.abs(w.x) > 70) & (z > 0) & (z < 420)
-    white = np.where((w.y > 30) & (z < 270) & (z > -90), 2.0 - np.abs(w.x), -20.0)
+    white = np.where((w.y > 30) & (z < 270) & (z > -90), 0.9 - np.abs(w.x), -20.0)
     planes = np.maximum(np.where(depth > 3.0, seam, -20.0), np.where(flank, layer, -20.0))
     return np.asarray(np.maximum(planes, white), np.float32)
 

@@ -74,7 +74,7 @@ def draw_spleen(scene: Scene) -> None:
     low = -0.6 * p.spec.breath_mm
     points = np.array([(-58, -44, 232), (-80, -46, 214), (-92, -28, 195), (-94, -6, 178)], float) + [0, 0, low]
     points = points.mean(0) + (points - points.mean(0)) * size
-    line, half = curve(p.wander("spleen", points, 3.0), np.array([(26, 17), (40, 25), (40, 25), (24, 16)]) * size, 9.0)
+    line, half = curve(p.wander("spleen", points, 3.0), np.array([(30, 20), (46, 29), (46, 29), (28, 19)]) * size, 9.0)
     shape = strip(scene.grid, line, half, np.array([0.35, 0.3, 0.89]), 16.0)
     w = shape.window
     if 0 in w.shape:
@@ -129,7 +129,7 @@ def draw_liver(scene: Scene) -> None:
     slope = np.interp(scene.grid.x / p.spec.width, [-110, -60, 0, 40, 75, 120], [246, 216, 184, 172, 146 + shrunk, tip + shrunk])
     bottom = slope.astype(np.float32)[w.slices[0], None, None] - 0.28 * np.clip(y, -60, 70) + 4.0
     d = (bottom - z) * 0.82
-    d = smooth_max(d, np.broadcast_to((reach - x) * 0.9 + 0.0 * z, d.shape), 22.0)
+    d = smooth_max(d, np.broadcast_to((reach - x) * 0.8 + 0.35 * (62 - y) + 0.15 * (z - 235), d.shape), 26.0)
     hollow = np.interp(scene.grid.x / p.spec.width, [-100, -30, 0, 14, 26, 60, 110], [22, 18, 18, 10, -14, -90, -120]).astype(np.float32)
     d = smooth_max(d, np.broadcast_to(hollow[w.slices[0], None, None] - y + 0.25 * (z - 230), d.shape), 18.0)
     d = d + scene.rough("liver", w, 3.0, 40.0)

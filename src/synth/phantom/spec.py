@@ -107,7 +107,7 @@ def sample_spec(seed: int) -> PhantomSpec:
         belly=float(np.clip(rng.beta(1.6, 2.2) * (1.15 if male else 0.85), 0.0, 1.0)),
         muscle=float(np.clip(rng.normal(1.05 if male else 0.93, 0.1), 0.7, 1.25)),
         breath_mm=float(rng.normal(0, 12)),
-        bone_hu=float(np.clip(rng.normal(160, 45), 60, 290)),
+        bone_hu=float(np.clip(rng.normal(140, 45), 50, 270)),
         arms="raised" if rng.random() < 0.8 else "down",
         absent=absent,
         lesions=_sample_lesions(rng, absent),

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .grid import F32, Window
 from .scene import Scene
-from .sdf import Field, curve, occupancy, smooth_max, strip, tube
+from .sdf import FAR, Field, curve, occupancy, smooth_max, strip, tube
 
 # Standard height of the middle of each vertebral body, its height, half width and half depth (mm).
 LEVELS: dict[str, tuple[float, float, float, float]] = {
@@ -150,6 +150,13 @@ def _sacrum(scene: Scene) -> None:
     tilt = (w.z - top - 5) * 0.86 + (w.y - float(line[0, 1])) * 0.5  # the endplate faces up and forward
     d = smooth_max(shape.d, np.broadcast_to(tilt, w.shape), 4.0) + scene.rough("sacrum", w, 1.5, 16.0)
     part = tilt > -27.0 * p.spec.height
+    for x, y, z in ((20, -36, -24), (21, -52, -50), (18, -64, -74), (14, -70, -94)):
+        for side in (1, -1):
+            hole = p.place([(side * x, y + 22, z + 6), (side * x, y - 26, z - 8)])
+            bore = tube(scene.grid, hole, np.array([4.5, 4.0]), 20.0)
+            cut = np.full(w.shape, FAR, np.float32)
+            _merge(w, cut, bore)
+            d = smooth_max(d, -cut, 2.0)
     for name, keep in (("vertebrae_S1", part), ("sacrum", ~part)):
         own = np.where(keep, d, np.maximum(d, np.where(part, -tilt - 27.0 * p.spec.height, tilt + 27.0 * p.spec.height) * -1))
         scene.claim(name, Field(w, own.astype(np.float32)), bony(scene, d, 1.3), halo=0.7)

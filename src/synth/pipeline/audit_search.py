@@ -44,7 +44,7 @@ def search_regions(
     probability at most alpha."""
     generator = torch.Generator().manual_seed(seed)
     tried = []
-    for candidate in find(encoded.image, parse, held_out):
+    for candidate in find(encoded.image, parse, held_out, prior):
         made = attempt(candidate, decoder, encoded, parse, prior, generator=generator)
         if made is not None:
             tried.append((_score(made, judge), made))

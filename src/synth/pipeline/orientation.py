@@ -83,7 +83,9 @@ def image_disagreement(image: Volume, parse: Parse) -> Disagreement | None:
         return None
     last = np.asarray(image.shape) - 1
     here = _fit(image, samples, None, last)
-    flips = {name: _fit(image, samples, axis, last) for axis, name in enumerate(("left-right", "front-back", "head-foot"))}
+    flips = {
+        name: _fit(image, samples, axis, last) for axis, name in enumerate(("left-right", "front-back", "head-foot"))
+    }
     best = max(flips, key=lambda name: flips[name])
     if flips[best] - here > _LEAST_GAIN:
         got = f"{here:.0%} of the voxels so, but {flips[best]:.0%} after a {best} flip"
@@ -120,7 +122,7 @@ class _Sample:
 
 def _samples(parse: Parse) -> Iterator[_Sample]:
     for entity in parse.entities:
-        if entity.id not in parse.present_ids or entity.kind is not Kind.organ and entity.name not in _BONY:
+        if entity.id not in parse.present_ids or (entity.kind is not Kind.organ and entity.name not in _BONY):
             continue
         names = {entity.name, *VOCABULARY.ancestors(entity.name)}
         if names & {"bowel", "stomach", "trachea", "esophagus", "larynx", "pharynx", "oral_cavity", "face"}:

@@ -1,7 +1,7 @@
 """What does not fit between an image, a parse and a model, in words, before anything runs.
 
-    findings = preflight(image, parse, requirements)     raises nothing
-    require(findings)                                    raises the first error as an InputError
+findings = preflight(image, parse, requirements)     raises nothing
+require(findings)                                    raises the first error as an InputError
 """
 
 from __future__ import annotations
@@ -134,7 +134,9 @@ def _intensity(image: Volume) -> Iterator[Finding]:
         yield Finding("warning", "no_air", "image intensities", "some air near -1000 HU", got, fix)
     if low < -3100 or high > 32000:
         got = f"{low:g} to {high:g}"
-        yield Finding("warning", "implausible_hu", "image intensities", "-3100 to 32000", got, "check the rescale slope")
+        yield Finding(
+            "warning", "implausible_hu", "image intensities", "-3100 to 32000", got, "check the rescale slope"
+        )
 
 
 _MISTAKES: tuple[tuple[str, Callable[[float, float], bool], str, str], ...] = (
@@ -175,7 +177,9 @@ def _grid(image: Volume, requirements: ModelRequirements) -> Iterator[Finding]:
         yield Finding("error", "spacing_coarse", "image spacing", expected, said, "give a finer reconstruction")
     if min(spacing) < finest:
         expected = f"at least {finest:g} mm between voxels"
-        yield Finding("warning", "spacing_fine", "image spacing", expected, said, "resample it; it is averaged otherwise")
+        yield Finding(
+            "warning", "spacing_fine", "image spacing", expected, said, "resample it; it is averaged otherwise"
+        )
     extent = image.geometry.extent_mm
     if any(e < least for e, least in zip(extent, requirements.min_extent_mm, strict=True)):
         expected = "x".join(f"{e:.0f}" for e in requirements.min_extent_mm) + " mm or more"

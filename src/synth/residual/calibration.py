@@ -164,7 +164,7 @@ class _Asked:
 
     def search(self, parse: Parse) -> list[Tried]:
         held_out = render_held_out(self.decoder, self.case.encoded, parse, self.case.body, generator=self.generator)
-        found = find(self.case.encoded.image, parse, held_out)
+        found = find(self.case.encoded.image, parse, held_out, self.prior)
         tried = [
             attempt(c, self.decoder, self.case.encoded, parse, self.prior, generator=self.generator) for c in found
         ]

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from synth.contracts import Decoder, EncodedImage
-from synth.parse import Parse
+from synth.parse import Kind, Parse
+from synth.residual.intensity_prior import IntensityPrior
 from synth.volume import Mask
 
 Map = NDArray[np.float32]
@@ -34,12 +35,27 @@ class HeldOut:
     scale: Map
     body: Mask
 
-    def standardised(self, image: Map) -> Map:
-        """z, zero outside the body."""
+    def standardised(self, image: Map, usual_spread: Map | None = None) -> Map:
+        """z, zero outside the body; where an entity usually varies more (`usual_spread`, HU), in units of that."""
         z = np.zeros(image.shape, np.float32)
         inside = self.body.dense()
-        z[inside] = ((image - self.location) / np.maximum(self.scale, MIN_SCALE_HU))[inside]
+        scale = np.maximum(self.scale, MIN_SCALE_HU)
+        scale = scale if usual_spread is None else np.maximum(scale, usual_spread)
+        z[inside] = ((image - self.location) / scale)[inside]
         return z
+
+
+def usual_spread(parse: Parse, prior: IntensityPrior) -> Map:
+    """(X, Y, Z) HU: how much the entity at each voxel usually varies within a patient, zero where none is drawn.
+
+    Smaller entities are drawn over larger ones: a lesion's own spread counts inside it.
+    """
+    out = np.zeros(parse.geometry.shape, np.float32)
+    for entity_id in sorted(parse.present_ids, key=lambda i: -parse.masks[i].voxels):
+        entity, mask = parse.entity(entity_id), parse.masks[entity_id]
+        if entity.kind is not Kind.target and prior.knows(entity.name):
+            out[mask.slices][mask.box] = prior.spread(entity.name)
+    return out
 
 
 def render_held_out(

@@ -44,11 +44,13 @@ class IntensityPrior:
     Attributes:
         mass: name -> (zones, bins) sum of the patients' normalised histograms, ancestors' included.
         patients: name -> (zones,) how many patients (weighted) each histogram has seen.
+        variances: name -> (2,) sum over patients of the variance of HU within the core, and their number.
         spacing_mm: grid on which it was counted; zones are voxels of that grid.
     """
 
     mass: Mapping[str, NDArray[np.float32]]
     patients: Mapping[str, NDArray[np.float32]]
+    variances: Mapping[str, NDArray[np.float32]]
     spacing_mm: float = 4.0
     _tables: dict[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
@@ -71,13 +73,15 @@ class IntensityPrior:
         """
         mass: dict[str, NDArray[np.float32]] = {}
         patients: dict[str, NDArray[np.float32]] = {}
+        variances: dict[str, NDArray[np.float32]] = {}
         for image, masks in cases:
-            for name, counted in _patient(image, masks).items():
+            counts = _patient(image, masks, variances)
+            for name, counted in counts.items():
                 weight = np.minimum(counted.sum(axis=1) / FULL_WEIGHT_VOXELS, 1.0)
                 share = counted / np.maximum(counted.sum(axis=1, keepdims=True), 1.0)
                 mass[name] = mass.get(name, np.zeros((ZONES, BINS), np.float32)) + share * weight[:, None]
                 patients[name] = patients.get(name, np.zeros(ZONES, np.float32)) + weight
-        return cls(mass, patients, spacing_mm)
+        return cls(mass, patients, variances, spacing_mm)
 
     def knows(self, name: str) -> bool:
         """Whether the name or one of its ancestors has been counted."""
@@ -102,6 +106,14 @@ class IntensityPrior:
         """Mean log ratio of the core where the entity is truly there: how visible it is by intensity alone."""
         table = self.log_density(name)
         return float((np.exp(table[CORE]) * (table[CORE] - table[SURROUND])).sum())
+
+    def spread(self, name: str) -> float:
+        """Usual standard deviation of HU within one patient's entity: 15 for a liver, far more for a bowel with gas."""
+        variance = 0.0
+        for known in (n for n in reversed(lineage(name)) if n in self.variances):
+            total, count = self.variances[known]
+            variance = float(total + SHRINKAGE * variance) / float(count + SHRINKAGE)
+        return float(np.sqrt(variance))
 
     def likelihood(self, name: str, hu: NDArray[np.float32]) -> float:
         """Mean log probability of these voxels as the core of the entity, in nats a voxel."""
@@ -128,6 +140,7 @@ class IntensityPrior:
         tensors = {
             "mass": np.stack([self.mass[n] for n in names]).astype(np.float32),
             "patients": np.stack([self.patients[n] for n in names]).astype(np.float32),
+            "variances": np.stack([self.variances[n] for n in names]).astype(np.float32),
             "edges": EDGES,
         }
         save_file(tensors, str(path), metadata={"names": json.dumps(names), "spacing_mm": repr(self.spacing_mm)})
@@ -143,7 +156,9 @@ class IntensityPrior:
 
         with safe_open(str(path), framework="numpy") as file:
             meta = file.metadata()
-            mass, patients, edges = (file.get_tensor(k) for k in ("mass", "patients", "edges"))
+            mass, patients, variances, edges = (
+                file.get_tensor(key) for key in ("mass", "patients", "variances", "edges")
+            )
         if mass.shape[1:] != (ZONES, BINS) or not np.array_equal(edges, EDGES):
             raise InputError(
                 f"intensity prior {path}",
@@ -152,7 +167,8 @@ class IntensityPrior:
                 fix="fit it again with this version",
             )
         names = json.loads(meta["names"])
-        return cls(dict(zip(names, mass, strict=True)), dict(zip(names, patients, strict=True)), float(meta["spacing_mm"]))
+        by_name = (dict(zip(names, table, strict=True)) for table in (mass, patients, variances))
+        return cls(*by_name, spacing_mm=float(meta["spacing_mm"]))
 
 
 def lineage(name: str) -> tuple[str, ...]:
@@ -171,22 +187,27 @@ def histogram(hu: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _patient(
-    image: NDArray[np.float32], masks: Mapping[str, Mask | NDArray[np.bool_]]
+    image: NDArray[np.float32],
+    masks: Mapping[str, Mask | NDArray[np.bool_]],
+    variances: dict[str, NDArray[np.float32]],
 ) -> dict[str, NDArray[np.float32]]:
-    """(zones, bins) voxel counts of one patient for each name and each of its ancestors."""
+    """(zones, bins) voxel counts of one patient for each name and each of its ancestors; adds to `variances`."""
     counts: dict[str, NDArray[np.float32]] = {}
     for name, given in masks.items():
         mask = given if isinstance(given, Mask) else Mask.from_dense(np.asarray(given, bool))
-        if not mask.voxels:
+        if mask.is_empty:
             continue
-        counted = _count(image, Neighbourhood.of(mask))
+        around = Neighbourhood.of(mask)
+        hu = image[around.box]
+        counted = _count(hu, around)
+        variance = float(np.clip(hu[around.core], EDGES[0] - 100, EDGES[-1]).var())
         for ancestor in lineage(name):
             counts[ancestor] = counts.get(ancestor, np.zeros((ZONES, BINS), np.float32)) + counted
+            variances[ancestor] = variances.get(ancestor, np.zeros(2, np.float32)) + np.float32([variance, 1.0])
     return counts
 
 
-def _count(image: NDArray[np.float32], around: Neighbourhood) -> NDArray[np.float32]:
-    hu = image[around.box]
+def _count(hu: NDArray[np.float32], around: Neighbourhood) -> NDArray[np.float32]:
     rows = [histogram(hu[around.core]), histogram(hu[around.surround])]
     for layer in (around.rim, around.outer):
         rows += [histogram(hu[layer & (around.sector == k)]) for k in range(SECTORS)]

@@ -19,7 +19,7 @@ from scipy import ndimage
 from synth.contracts import Contrast, Decoder, EncodedImage
 from synth.parse import VOCABULARY, Entity, Kind, Parse, Relation
 from synth.residual.evidence import EntityEvidence, entity_features
-from synth.residual.held_out import HeldOut
+from synth.residual.held_out import HeldOut, usual_spread
 from synth.residual.hosts import findings_of
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.on_grid import on_grid
@@ -31,7 +31,7 @@ Zone = NDArray[np.bool_]
 SIGMAS = (1.0, 1.8)  # voxels: small lesions and larger ones
 THRESHOLD = 1.2  # of the smoothed residual, in units of the decoder's spread
 MIN_VOXELS = 4
-MOST = 24  # candidates tried with the decoder
+MOST = 10  # candidates tried with the decoder
 BORDER_VOXELS = 2  # of the field of view, where the decoder sees one side only
 SKIN_VOXELS = 2
 GROW_VOXELS = 3
@@ -80,9 +80,11 @@ class Tried:
         }
 
 
-def find(image: Volume, parse: Parse, held_out: HeldOut, *, most: int = MOST) -> tuple[Candidate, ...]:
+def find(
+    image: Volume, parse: Parse, held_out: HeldOut, prior: IntensityPrior, *, most: int = MOST
+) -> tuple[Candidate, ...]:
     """Unexplained regions, the strongest first, none of them overlapping a stronger one."""
-    z = held_out.standardised(image.array)
+    z = held_out.standardised(image.array, usual_spread(parse, prior))
     allowed = _searched(held_out.body)
     hosts = _host_map(parse)
     taken = np.zeros(image.shape, bool)

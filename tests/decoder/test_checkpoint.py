@@ -1,0 +1,52 @@
+"""Weights folders: found, read whole or refused in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from synth.decoder import load_decoder
+from synth.decoder.checkpoint import fill, load_checkpoint, save_checkpoint, weights_folder
+from synth.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "net", nn.Linear(3, 2), {"decoder": "direct"})
+    return tmp_path / "net"
+
+
+def test_weights_come_back_as_they_were_in_half_precision(folder: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Linear(3, 2)
+    save_checkpoint(folder, net, {})
+    other = nn.Linear(3, 2)
+    fill(other, load_checkpoint(folder), "net")
+    assert torch.allclose(other.weight, net.weight, atol=1e-3) and other.weight.dtype == torch.float32
+
+
+def test_the_environment_names_another_place_for_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTH_WEIGHTS", str(folder.parent))
+    assert weights_folder("net") == folder
+
+
+def test_missing_truncated_and_foreign_weights_are_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="weights 'nowhere'"):
+        weights_folder("nowhere")
+    with pytest.raises(InputError, match="the tensors of its config"):
+        fill(nn.Linear(4, 2), load_checkpoint(folder), "net")
+    (folder / "config.json").write_text(json.dumps({"decoder": "gan"}))
+    with pytest.raises(InputError, match="gan"):
+        load_decoder(str(folder))
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:40])
+    with pytest.raises(InputError, match="model.safetensors"):
+        load_checkpoint(folder)
+
+
+def test_an_unknown_decoder_lists_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"direct.*fused.*latent"):
+        load_decoder("dirrect")

@@ -1,0 +1,82 @@
+import numpy as np
+import torch
+
+from synth.parse import VOCABULARY
+from synth.residual.held_out import HeldOut, hidden_cubes, render_held_out, usual_spread
+from synth.residual.hosts import ANYWHERE, FINDINGS, findings_of
+from synth.residual.missing import attempt, find
+from synth.volume import body_mask
+
+
+def _searched(world, toy, parse):
+    encoded = world.decoder().encode(toy.image)
+    body = body_mask(toy.image)
+    generator = torch.Generator().manual_seed(0)
+    held_out = render_held_out(world.decoder(), encoded, parse, body, generator=generator)
+    return encoded, held_out, find(toy.image, parse, held_out, world.prior())
+
+
+def test_an_unreported_lesion_is_the_strongest_region_and_its_outline_fits(world):
+    toy = world.toy_patient(70, lesion=True)
+    _, _, found = _searched(world, toy, toy.parse.without("lesion_1"))
+    assert found[0].host == "liver"
+    assert found[0].mask.dice(toy.parse.masks["lesion_1"]) > 0.6
+    assert found[0].step_hu < -40
+
+
+def test_a_reported_lesion_leaves_nothing_to_explain(world):
+    toy = world.toy_patient(70, lesion=True)
+    _, _, found = _searched(world, toy, toy.parse)
+    own = toy.parse.masks["lesion_1"]
+    assert not any(c.mask.dice(own) > 0.2 for c in found)
+
+
+def test_the_region_is_better_explained_with_the_proposed_entity(world):
+    toy = world.toy_patient(71, lesion=True)
+    parse = toy.parse.without("lesion_1")
+    encoded, _, found = _searched(world, toy, parse)
+    tried = attempt(found[0], world.decoder(), encoded, parse, world.prior(), generator=torch.Generator())
+    assert tried.name == "metastasis"
+    assert tried.contrast.total() > 0
+    assert abs(sum(tried.shares.values()) - 1) < 1e-6
+
+
+def test_an_image_that_is_its_own_render_has_no_unexplained_region(world):
+    toy = world.toy_patient(72)
+    body = body_mask(toy.image)
+    perfect = HeldOut(toy.image.array, np.ones_like(toy.image.array), body)
+    assert not perfect.standardised(toy.image.array).any()
+    assert find(toy.image, toy.parse, perfect, world.prior()) == ()
+
+
+def test_nothing_outside_the_body_is_searched(world):
+    toy = world.toy_patient(73)
+    hu = toy.image.array.copy()
+    hu[:3, :3, :] = 800.0  # a rail of the table
+    body = body_mask(toy.image)
+    found = find(toy.image.with_array(hu), toy.parse, HeldOut(toy.image.array, np.full_like(hu, 10.0), body), world.prior())
+    assert not any(c.mask.overlap(body) == 0 for c in found)
+
+
+def test_every_voxel_of_the_body_is_hidden_exactly_once(world):
+    body = body_mask(world.toy_patient(74).image)
+    times = np.sum([m.dense().astype(int) for m in hidden_cubes(body)], axis=0)
+    np.testing.assert_array_equal(times, body.dense().astype(int))
+
+
+def test_an_entity_that_varies_much_is_forgiven_more(world):
+    toy = world.toy_patient(75)
+    spread = usual_spread(toy.parse, world.prior())
+    assert spread[toy.parse.masks["liver"].slices].max() > 0
+    assert not spread[~np.any([m.dense() for m in toy.parse.masks.values()], axis=0)].any()
+    held_out = HeldOut(toy.image.array + 40, np.full_like(toy.image.array, 10.0), body_mask(toy.image))
+    plain, forgiving = held_out.standardised(toy.image.array), held_out.standardised(toy.image.array, spread * 100)
+    assert np.abs(forgiving).sum() < np.abs(plain).sum()
+
+
+def test_hosts_and_findings_are_names_of_the_vocabulary():
+    for host, names in FINDINGS.items():
+        assert host in VOCABULARY
+        assert all(VOCABULARY.is_a(name, "finding") for name in names)
+    assert all(name in VOCABULARY for name in ANYWHERE)
+    assert findings_of("liver_segment_3") == FINDINGS["liver"]
