@@ -8,11 +8,16 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
 # Before anything imports them: what these layers are annotated with is checked, shapes included, while tests run.
 install_import_hook(["synth.conditioning", "synth.decoder"], "beartype.beartype")
+
+# A shared, busy machine is no failure, and the same commit gives the same verdict.
+hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("house")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA_REQUIRED = os.environ.get("SYNTH_REQUIRE_DATA") == "1"

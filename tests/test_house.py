@@ -47,6 +47,12 @@ def test_the_command_line_starts_without_heavy_libraries_or_numpy() -> None:
     assert subprocess.run([sys.executable, "-c", started], env=ENVIRONMENT).returncode == 0
 
 
+def test_every_folder_of_the_package_is_a_package() -> None:
+    package = REPOSITORY / "src" / "synth"
+    folders = {module.parent for module in package.rglob("*.py")}
+    assert [str(folder.relative_to(package)) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
 def test_every_public_name_resolves_and_is_listed() -> None:
     assert set(synth.__all__) <= set(dir(synth))
     for name in synth.__all__:

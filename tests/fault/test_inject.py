@@ -127,6 +127,13 @@ def test_a_move_without_overlap_is_hallucinated_and_with_overlap_of_wrong_extent
         _move(vector_mm=(900, 0, 0))
 
 
+def test_a_mask_moved_to_the_border_is_marked_as_cut_by_it() -> None:
+    at_border = _move(vector_mm=(0, 0, 40)).parse
+    assert at_border.masks["spleen"].touches_border
+    assert at_border.entity("spleen").truncated
+    assert not _move(vector_mm=(0, 0, 20)).parse.entity("spleen").truncated
+
+
 def test_a_move_onto_a_wider_name_finds_what_is_under_it() -> None:
     result = _move(to="bowel")
     assert result.parse.masks["spleen"].overlap(_parse().masks["colon"]) > 0.8 * _parse().masks["spleen"].voxels

@@ -41,7 +41,10 @@ def parse() -> Parse:
             Entity(id="m1", name="metastasis", presence="uncertain", tracking_uid="1.2.3"),
             Entity(id="spleen", name="spleen", presence="absent"),
         ],
-        [Attribute(entity="m1", type="li_rads", value="LR-M"), Attribute(entity="liver", type="mean_attenuation", value=1 / 3)],
+        [
+            Attribute(entity="m1", type="li_rads", value="LR-M"),
+            Attribute(entity="liver", type="mean_attenuation", value=1 / 3),
+        ],
         [Relation(type="located_in", subject="m1", object="liver", payload={"note": ["a", 1, None]})],
         geometry=Geometry(SHAPE, affine),
         circumstance=Circumstance(modality="CT", phase="arterial", day=12.5, field_of_view=("abdomen",), patient="p1"),
@@ -279,5 +282,5 @@ def test_what_can_be_left_out_is_filled_in(parse: Parse, saved: Path) -> None:
 
 
 def test_a_folder_without_a_parse_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a bundle with parse.json"):
+    with pytest.raises(InputError, match=r"a bundle with parse\.json"):
         load_bundle(tmp_path)

@@ -33,8 +33,7 @@ def test_a_relation_to_nobody_names_the_end_and_its_index() -> None:
     fine = Relation(type="located_in", subject="m1", object="liver")
     text = refusal("relations[1].object", LIVER, LESION, fine, Relation(type="abuts", subject="m1", object="spleen"))
     assert text == (
-        "relations[1].object: expected the id of a declared entity, got 'spleen'; "
-        "declare that entity or correct the id"
+        "relations[1].object: expected the id of a declared entity, got 'spleen'; declare that entity or correct the id"
     )
 
 

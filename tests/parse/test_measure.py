@@ -26,7 +26,11 @@ def ellipsoid(radii_mm: tuple[float, float, float], spacing: Spacing, turn: floa
     """An ellipsoid turned about the z axis, its centre off the grid's."""
     x, y, z = (int(2 * max(radii_mm) / step) + 6 for step in spacing)
     geometry = Geometry.regular((x, y, z), spacing)
-    points = geometry.world(np.stack(np.meshgrid(*map(np.arange, (x, y, z)), indexing="ij"), axis=-1)) - (0.3, -0.2, 0.1)
+    points = geometry.world(np.stack(np.meshgrid(*map(np.arange, (x, y, z)), indexing="ij"), axis=-1)) - (
+        0.3,
+        -0.2,
+        0.1,
+    )
     cos, sin = math.cos(turn), math.sin(turn)
     points = points @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
     return Mask.from_dense(((points / radii_mm) ** 2).sum(axis=-1) <= 1.0), geometry

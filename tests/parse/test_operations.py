@@ -74,7 +74,7 @@ def test_a_mask_of_another_grid_cannot_be_put_in(parse: Parse) -> None:
 
 
 def test_an_unknown_id_lists_the_nearest(parse: Parse) -> None:
-    with pytest.raises(InputError, match="livre.*liver"):
+    with pytest.raises(InputError, match=r"livre.*liver"):
         parse.without("livre")
 
 

@@ -88,7 +88,9 @@ def parses(draw: st.DrawFn) -> Parse:
         {fact.key: fact for fact in facts}.values(),
         {edge.key: edge for edge in edges}.values(),
         geometry=Geometry.regular(SHAPE, draw(SPACINGS)),
-        circumstance=Circumstance(day=draw(st.none() | st.floats(0, 1e4)), phase=draw(st.none() | st.sampled_from(Phase))),
+        circumstance=Circumstance(
+            day=draw(st.none() | st.floats(0, 1e4)), phase=draw(st.none() | st.sampled_from(Phase))
+        ),
         masks=drawn,
     )
 
@@ -121,20 +123,19 @@ def test_every_operation_keeps_closure(parse: Parse, data: st.DataObject) -> Non
 @quick
 @given(parses(), st.data())
 def test_a_parse_with_one_broken_reference_cannot_be_built(parse: Parse, data: st.DataObject) -> None:
-    nobody = "nobody-at-all"
+    nobody, other = "nobody-at-all", "somebody-else"
+    ends = {"subject": other, "object": other}
+    entity = Entity(id=other, name="liver")
     broken = data.draw(st.sampled_from(["attribute", "subject", "object", "mask"]))
+    parts: dict[str, object] = {"entities": (*parse.entities, entity)}
+    if broken == "attribute":
+        parts["attributes"] = (*parse.attributes, Attribute(entity=nobody, type="margin", value="irregular"))
+    elif broken == "mask":
+        parts["masks"] = {**parse.masks, nobody: Mask.from_dense(np.ones(SHAPE, bool))}
+    else:
+        parts["relations"] = (*parse.relations, Relation(type="abuts", **{**ends, broken: nobody}))
     with pytest.raises(InputError, match=r"attributes\[\d+\].entity|relations\[\d+\].(subject|object)|masks\[nobody"):
-        if broken == "attribute":
-            stray = Attribute(entity=nobody, type="margin", value="irregular")
-            parse.replace(attributes=(*parse.attributes, stray))
-        elif broken == "mask":
-            parse.replace(masks={**parse.masks, nobody: Mask.from_dense(np.ones(SHAPE, bool))})
-        else:
-            other = "somebody-else"
-            ends = {"subject": other, "object": other} | {broken: nobody}
-            entity = Entity(id=other, name="liver")
-            relation = Relation(type="abuts", **ends)
-            parse.replace(entities=(*parse.entities, entity), relations=(*parse.relations, relation))
+        parse.replace(**parts)
 
 
 @quick

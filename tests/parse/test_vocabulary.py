@@ -80,7 +80,9 @@ def test_only_planning_targets_are_invisible() -> None:
         ("ptv_70", {"liver"}, None),
     ],
 )
-def test_an_unseen_name_falls_back_on_its_nearest_known_ancestor(name: str, known: set[str], nearest: str | None) -> None:
+def test_an_unseen_name_falls_back_on_its_nearest_known_ancestor(
+    name: str, known: set[str], nearest: str | None
+) -> None:
     assert VOCABULARY.nearest(name, known) == nearest
 
 
@@ -98,7 +100,7 @@ def test_a_side_reads_as_in_a_report() -> None:
 
 
 def test_an_unknown_name_is_answered_with_near_ones() -> None:
-    with pytest.raises(InputError, match="gall_bladder.*gallbladder"):
+    with pytest.raises(InputError, match=r"gall_bladder.*gallbladder"):
         VOCABULARY.term("gall_bladder")
 
 

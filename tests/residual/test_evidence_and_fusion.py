@@ -26,7 +26,7 @@ def test_an_organ_that_is_there_has_more_of_every_evidence_than_one_moved(world,
     toy = world.toy_patient(60)
     true = _examine(world, toy, toy.parse, organ).evidence
     own = toy.places[organ]
-    moved = Mask.from_box(own.shape, (18, 14, 4), own.box)
+    moved = Mask.from_box(own.shape, (14, 12, 21), own.box)
     false = _examine(world, toy, toy.parse.with_mask(organ, moved), organ).evidence
     for feature in ("prior_core", "prior_rim", "prior_border_worst", "contrast_mean", "contrast_rim", "misfit_gain"):
         assert true.features[feature] > false.features[feature], feature

@@ -12,7 +12,7 @@ def test_intensities_of_the_organ_speak_for_it_and_those_around_against(world):
     toy = world.toy_patient(50)
     for name, mask in toy.places.items():
         assert prior.log_ratio(name, mask.values(toy.image.array)).mean() > 0.5
-        moved = Mask.from_box(mask.shape, (20, 14, 14), mask.box)
+        moved = Mask.from_box(mask.shape, (14, 12, 21), mask.box)
         assert prior.log_ratio(name, moved.values(toy.image.array)).mean() < 0.0
 
 
@@ -40,7 +40,6 @@ def test_a_patient_with_a_large_organ_weighs_no_more_than_one_with_a_small_one()
 
     prior = IntensityPrior.fit([case(16, 60.0), case(8, 120.0)])
     density = prior.log_density("liver")[CORE]
-    assert density[np.searchsorted(np.sort(density), density.max())] is not None
     assert abs(prior.log_ratio("liver", np.float32(65.0)) - prior.log_ratio("liver", np.float32(125.0))) < 0.3
 
 

@@ -1,14 +1,14 @@
 """The reconstruction benchmark: how near a render comes to the image, from the parse alone and with context.
 
 Methods in one table: `ours` (latent decoder, from the parse), `direct` (the direct decoder's location), `autoencoder`
-(the ceiling of every latent render), `mean_fill` (each mask filled with its own mean HU, the rest with the body's mean),
+(the ceiling of every latent render), `mean_fill` (each mask filled with its own mean HU, the rest with the image's mean),
 and `nearest_patient` (the CT of the training patient whose organ masks agree best, centred on the body).
 `tissue` in the group says whether body, fat, bone and air were entities of the parse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from skimage.metrics import structural_similarity
 
 from synth.benchmark.result import Row, bootstrap_interval
 from synth.decoder import DirectDecoder, LatentDecoder
+from synth.interop import with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
-from synth.parse import Entity, Parse
+from synth.parse import Parse
 from synth.volume import Mask, Volume, resample
-from synth.volume.tissue import tissue_masks
+from synth.volume.tissue import body_mask
 
 WINDOW_HU = (-1000.0, 1000.0)
 SSIM_SIDE = 5  # voxels; seven, the usual, is 28 mm here
@@ -61,16 +62,8 @@ def read_subjects(folder: Path, spacing_mm: float, limit: int | None = None) -> 
         grid = patient.image.geometry.with_spacing(spacing_mm)
         image = resample(patient.image, grid)
         parse = patient.parse.resampled(grid)
-        tissues = tissue_masks(image)
-        subjects.append(Subject(patient.name, image, parse, with_tissue(parse, tissues), tissues["body"]))
+        subjects.append(Subject(patient.name, image, parse, with_tissues(parse, image), body_mask(image)))
     return subjects
-
-
-def with_tissue(parse: Parse, tissues: Mapping[str, Mask]) -> Parse:
-    """The parse with tissue entities, drawn from the image by threshold."""
-    for name, mask in tissues.items():
-        parse = parse.with_entity(Entity(id=f"tissue_{name}", name=name), mask)
-    return parse
 
 
 def score_subjects(
@@ -87,8 +80,8 @@ def score_subjects(
     for subject in subjects:
         renders: dict[tuple[str, str], Image] = {
             ("autoencoder", "none"): latent.reconstruct(subject.image),
-            ("mean_fill", "none"): mean_fill(subject.image.array, subject.parse, subject.body),
-            ("mean_fill", "all"): mean_fill(subject.image.array, subject.with_tissue, subject.body),
+            ("mean_fill", "none"): mean_fill(subject.image.array, subject.parse),
+            ("mean_fill", "all"): mean_fill(subject.image.array, subject.with_tissue),
         }
         for tissue, parse in (("none", subject.parse), ("all", subject.with_tissue)):
             generator = torch.Generator().manual_seed(seed)
@@ -123,12 +116,13 @@ def measure(subject: Subject, method: str, tissue: str, render: Image) -> list[S
     return scores
 
 
-def mean_fill(image: Image, parse: Parse, body: Mask) -> Image:
-    """Air outside the body, the body's mean inside, each mask its own mean; it is told the truth about every mean."""
-    out = np.full(image.shape, -1000.0, np.float32)
-    out[body.slices][body.box] = body.values(image).mean()
-    for organ in sorted(parse.present_ids, key=lambda i: -parse.masks[i].voxels):
-        mask = parse.masks[organ]
+def mean_fill(image: Image, parse: Parse) -> Image:
+    """The image's mean, and each mask its own mean, smaller masks on larger ones; it is told the truth about every mean."""
+    out = np.full(image.shape, image.mean(), np.float32)
+    if any(parse.entity(i).name == "body" for i in parse.present_ids):
+        out[:] = -1000.0
+    for entity in sorted(parse.present_ids, key=lambda i: -parse.masks[i].voxels):
+        mask = parse.masks[entity]
         out[mask.slices][mask.box] = mask.values(image).mean()
     return out
 

@@ -30,9 +30,13 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Stop after this long; run again to go on.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps, instead of the config's.")] = None,
     autoencoder: Annotated[str | None, typer.Option(help="Weights that a flow works in, instead of the config's.")] = None,
+    prior: Annotated[
+        Path | None, typer.Option(help="audit: take the intensities of this audit folder, do not count again.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train, averaging the weights, until the config's steps or minutes; a second call resumes the run."""
+    from synth.residual import AuditModel
     from synth.training.audit import fit_audit
     from synth.training.config import TrainConfig
     from synth.training.loop import train as run_training
@@ -50,7 +54,8 @@ def train(
     run = run or Path("runs") / settings.name
     out = weights or run / "weights"
     if task == "audit":
-        facts = fit_audit(settings, out, log=log)
+        known = AuditModel.load(prior).prior if prior else None
+        facts = fit_audit(settings, out, log=log, prior=known)
         emit({"weights": str(out), "facts": facts}, as_json, f"weights in {out}")
         return
     scores = run_training(make_task(settings), settings, run, out, log=_print)

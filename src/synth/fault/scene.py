@@ -111,9 +111,16 @@ class Scene:
     def redrawn(self, parse: Parse, *ids: str) -> Parse:
         """What was derived for these entities no longer holds: attributes go, relations are derived again.
 
-        A stale relation would betray the fault to anyone who compares it with the masks.
+        A stale relation, or a stale mark of being cut by the border, would betray the fault to anyone who compares it
+        with the masks.
         """
-        parse = parse.replace(attributes=[a for a in parse.attributes if not (a.derived and a.entity in ids)])
+        entities = [
+            e.changed(truncated=parse.masks[e.id].touches_border) if e.id in ids and e.id in parse.masks else e
+            for e in parse.entities
+        ]
+        parse = parse.replace(
+            entities=entities, attributes=[a for a in parse.attributes if not (a.derived and a.entity in ids)]
+        )
         if not any(relation.derived for relation in self.parse.relations):
             return parse
         return derive_relations(parse.replace(relations=[r for r in parse.relations if not r.derived]))

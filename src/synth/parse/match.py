@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -136,6 +137,11 @@ def rename(parse: Parse, names: Mapping[str, str]) -> Parse:
 
     def new(id: str) -> str:
         return names.get(id, id)
+
+    shared = [id for id, count in Counter(new(id) for id in parse.ids).items() if count > 1]
+    if shared:
+        got = f"'{shared[0]}' for several"
+        raise InputError("ids after renaming", expected="one for each entity", got=got, fix="rename both or neither")
 
     return parse.replace(
         entities=tuple(entity.changed(id=new(entity.id)) for entity in parse.entities),

@@ -7,44 +7,49 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .body import draw_surfaces
-from .bowel import coarse_grid, draw_colon, draw_small_bowel, plan_small_bowel
-from .chest import LOBES, draw_heart, draw_lungs, draw_thyroid
-from .grid import F32, Grid
-from .hollow import draw_duodenum, draw_pelvic_organs, draw_stomach
-from .intensity import render
-from .lesions import Lesion, draw_lesions, place_lesions
-from .muscles import draw_named_muscles, draw_wall
-from .patient import Patient
-from .pelvis import draw_pelvis
-from .ribs import draw_chest
-from .scanner import scan
-from .scene import Scene
-from .sdf import Field
-from .solid import draw_gallbladder, draw_kidneys, draw_liver, draw_pancreas, draw_spleen, liver_segments
-from .spec import PhantomSpec, sample_spec
-from .spine import draw_spine
-from .vessels import draw_crura, draw_great_vessels, draw_mesentery, draw_portal
+from synth.phantom.body import draw_surfaces
+from synth.phantom.bowel import coarse_grid, draw_colon, draw_small_bowel, plan_small_bowel
+from synth.phantom.chest import LOBES, draw_heart, draw_lungs, draw_thyroid
+from synth.phantom.grid import Grid, Real
+from synth.phantom.hollow import draw_duodenum, draw_pelvic_organs, draw_stomach
+from synth.phantom.intensity import render
+from synth.phantom.lesions import Lesion, draw_lesions, place_lesions
+from synth.phantom.muscles import draw_named_muscles, draw_wall
+from synth.phantom.patient import Patient
+from synth.phantom.pelvis import draw_pelvis
+from synth.phantom.ribs import draw_chest
+from synth.phantom.scanner import scan
+from synth.phantom.scene import Scene
+from synth.phantom.sdf import Field
+from synth.phantom.solid import draw_gallbladder, draw_kidneys, draw_liver, draw_pancreas, draw_spleen, liver_segments
+from synth.phantom.spec import PhantomSpec, sample_spec
+from synth.phantom.spine import draw_spine
+from synth.phantom.vessels import draw_crura, draw_great_vessels, draw_mesentery, draw_portal
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Images (HU, one per phase) and masks by vocabulary name on one grid; masks of one name may lie inside another's."""
+    """Images (HU, by phase) and masks by entity id on one grid; one mask may lie inside another."""
 
     grid: Grid
-    images: Mapping[str, F32]
+    images: Mapping[str, Real]
     masks: Mapping[str, np.ndarray]
     spec: PhantomSpec
     seed: int
     lesions: tuple[Lesion, ...] = ()
 
     @property
-    def image(self) -> F32:
+    def image(self) -> Real:
         return self.images[self.spec.phase]
 
 
-def anatomy(seed: int, *, spec: PhantomSpec | None = None, spacing_mm: tuple[float, float, float] = (4.0, 4.0, 4.0),
-            shape: tuple[int, int, int] | None = None) -> Anatomy:
+def anatomy(
+    seed: int,
+    *,
+    spec: PhantomSpec | None = None,
+    spacing_mm: tuple[float, float, float] = (4.0, 4.0, 4.0),
+    shape: tuple[int, int, int] | None = None,
+) -> Anatomy:
     """Draw patient `seed` and scan it."""
     spec = spec or sample_spec(seed)
     patient = Patient(seed, spec)
@@ -54,7 +59,12 @@ def anatomy(seed: int, *, spec: PhantomSpec | None = None, spacing_mm: tuple[flo
     return Anatomy(grid, images, _masks(scene), spec, seed, scene.lesions)
 
 
-_VIEW_Z = {"torso": (-170.0, 500.0), "abdomen_pelvis": (-150.0, 270.0), "abdomen": (-10.0, 280.0), "chest_abdomen": (40.0, 480.0)}
+_VIEW_Z = {
+    "torso": (-170.0, 500.0),
+    "abdomen_pelvis": (-150.0, 270.0),
+    "abdomen": (-10.0, 280.0),
+    "chest_abdomen": (40.0, 480.0),
+}
 
 
 def field_of_view(patient: Patient, spacing_mm: tuple[float, float, float], shape: tuple[int, int, int] | None) -> Grid:
@@ -73,7 +83,7 @@ def field_of_view(patient: Patient, spacing_mm: tuple[float, float, float], shap
         middle[2] = patient.spec.centre_z_mm
     assert shape is not None
     origin = middle - (np.array(shape) - 1) * np.array(spacing_mm) / 2
-    return Grid(shape, spacing_mm, tuple(np.round(origin, 1).tolist()))  # type: ignore[arg-type]  # always three
+    return Grid(shape, spacing_mm, tuple(np.round(origin, 1).tolist()))
 
 
 def draw(patient: Patient, grid: Grid) -> Scene:
@@ -141,7 +151,12 @@ def _masks(scene: Scene) -> dict[str, np.ndarray]:
         out["skeletal_muscle"] |= out[name]
     out["body"] = scene.surfaces["skin"] < 0
     out["bowel_gas"] = scene.amount("bowel_gas") >= 0.5
-    out["bone"] = scene.amount("cortical", "trabecular", "rib_marrow", "fat_marrow") >= 0.5
+    out["bone"] = (
+        scene.amount(
+            "cortical", "trabecular", "rib_marrow", "sacral_marrow", "pelvic_marrow", "femoral_marrow", "fat_marrow"
+        )
+        >= 0.5
+    )
     if "liver" in out:
         out |= liver_segments(scene)
     return {name: mask for name, mask in out.items() if mask.any()}

@@ -5,19 +5,50 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from .grid import F32, Window
-from .scene import Scene
-from .sdf import ellipsoid, smooth_max, smooth_min, tube
+from synth.phantom.grid import Real, Window
+from synth.phantom.scene import Scene
+from synth.phantom.sdf import ellipsoid, smooth_max, smooth_min, tube
 
 # Standard height, half width, front, back (mm) of the muscle envelope and of the cavity within.
-_ENVELOPE = np.array([
-    [-420, 150, 70, -88], [-160, 152, 72, -92], [-100, 158, 76, -94], [-50, 146, 78, -90], [0, 134, 83, -78],
-    [50, 126, 86, -73], [130, 126, 88, -74], [200, 135, 92, -88], [300, 142, 92, -98], [380, 142, 80, -105],
-    [430, 150, 60, -105], [470, 120, 45, -88], [505, 62, 38, -70], [620, 56, 38, -66]], float)
-_CAVITY = np.array([
-    [-420, 42, 30, -55], [-145, 38, 22, -52], [-110, 52, 46, -62], [-60, 66, 68, -62], [-20, 96, 75, -36],
-    [10, 110, 76, -36], [50, 111, 78, -44], [130, 111, 80, -52], [200, 119, 81, -72], [300, 123, 78, -87],
-    [380, 118, 62, -90], [430, 92, 38, -84], [465, 48, 10, -62], [480, 34, 0, -50], [620, 30, 0, -50]], float)
+_ENVELOPE = np.array(
+    [
+        [-420, 150, 70, -88],
+        [-160, 152, 72, -92],
+        [-100, 158, 76, -94],
+        [-50, 146, 78, -90],
+        [0, 134, 83, -78],
+        [50, 126, 86, -73],
+        [130, 126, 88, -74],
+        [200, 135, 92, -88],
+        [300, 142, 92, -98],
+        [380, 142, 80, -105],
+        [430, 150, 60, -105],
+        [470, 120, 45, -88],
+        [505, 62, 38, -70],
+        [620, 56, 38, -66],
+    ],
+    float,
+)
+_CAVITY = np.array(
+    [
+        [-420, 42, 30, -55],
+        [-145, 38, 22, -52],
+        [-110, 52, 46, -62],
+        [-60, 66, 68, -62],
+        [-20, 96, 75, -36],
+        [10, 110, 76, -36],
+        [50, 111, 78, -44],
+        [130, 111, 80, -52],
+        [200, 119, 81, -72],
+        [300, 123, 78, -87],
+        [380, 118, 62, -90],
+        [430, 92, 38, -84],
+        [465, 48, 10, -62],
+        [480, 34, 0, -50],
+        [620, 30, 0, -50],
+    ],
+    float,
+)
 PELVIC_FLOOR_Z, LUNG_APEX_Z = -138.0, 478.0
 
 
@@ -38,8 +69,8 @@ def draw_surfaces(scene: Scene) -> None:
     scene.left *= np.clip(0.5 - scene.surfaces["skin"] / scene.grid.voxel_mm, 0.0, 1.0)
 
 
-def _barrel(scene: Scene, w: Window, table: F32, belly_power: float, chest_power: float) -> F32:
-    """Radial distance to a superellipse whose half width, front and back follow `table` along z; the chest is squarer."""
+def _barrel(scene: Scene, w: Window, table: Real, belly_power: float, chest_power: float) -> Real:
+    """Radial distance to a superellipse that follows `table` along z; it is squarer in the chest."""
     patient, spec = scene.patient, scene.patient.spec
     z = patient.standard_z(scene.grid.z).astype(float)
     wide, front, back = (PchipInterpolator(table[:, 0], table[:, i])(np.clip(z, -420, 620)) for i in (1, 2, 3))
@@ -57,7 +88,7 @@ def _barrel(scene: Scene, w: Window, table: F32, belly_power: float, chest_power
     return (r - r / rho).astype(np.float32)
 
 
-def _legs(scene: Scene, w: Window, torso: F32, radius: float) -> F32:
+def _legs(scene: Scene, w: Window, torso: Real, radius: float) -> Real:
     """Below the crotch the trunk ends and two thighs go on, joined smoothly."""
     p = scene.patient
     if scene.grid.z[0] > -60:
@@ -72,7 +103,7 @@ def _legs(scene: Scene, w: Window, torso: F32, radius: float) -> F32:
     return out
 
 
-def _skin(scene: Scene, w: Window) -> F32:
+def _skin(scene: Scene, w: Window) -> Real:
     """Envelope plus subcutaneous fat, thicker on belly, hips and seat, thin over the upper chest."""
     p, spec = scene.patient, scene.patient.spec
     rng = p.stream("skin")
@@ -80,7 +111,9 @@ def _skin(scene: Scene, w: Window) -> F32:
     base = spec.fat_mm * (0.55 + 0.5 * np.exp(-(((z - 20) / 110) ** 2)) + 0.25 * np.exp(-(((z + 90) / 60) ** 2)))
     angle = np.arctan2(w.y - 5.0, w.x)
     front = float(rng.uniform(-0.1, 0.25))
-    around = 1 + front * np.sin(angle) + 0.18 * np.cos(2 * angle) * np.exp(-(((z - 40) / 80) ** 2)) - 0.1 * np.sin(angle * 3)
+    around = (
+        1 + front * np.sin(angle) + 0.18 * np.cos(2 * angle) * np.exp(-(((z - 40) / 80) ** 2)) - 0.1 * np.sin(angle * 3)
+    )
     fat = np.maximum(base * around + scene.rough("skin", w, 0.1 * spec.fat_mm + 0.8, 40.0), 3.0) + 1.5
     skin = scene.surfaces["envelope"] - fat.astype(np.float32)
     if spec.sex == "female":
@@ -89,11 +122,15 @@ def _skin(scene: Scene, w: Window) -> F32:
             breast = ellipsoid(w, p.place((side * 72, 84, 325)), (size * 1.45, size * 0.95, size * 1.3))
             skin = smooth_min(skin, breast, 22.0)
     navel = p.place((0, 85, 50)) + np.array([0.0, spec.fat_mm * (1 + front) + 2, 0.0])
-    return smooth_max(skin, 9.0 - np.sqrt((w.x - float(navel[0])) ** 2 + ((w.y - float(navel[1])) * 0.6) ** 2
-                                          + (w.z - float(navel[2])) ** 2), 6.0)
+    return smooth_max(
+        skin,
+        9.0
+        - np.sqrt((w.x - float(navel[0])) ** 2 + ((w.y - float(navel[1])) * 0.6) ** 2 + (w.z - float(navel[2])) ** 2),
+        6.0,
+    )
 
 
-def _diaphragm(scene: Scene, w: Window) -> F32:
+def _diaphragm(scene: Scene, w: Window) -> Real:
     """Distance below the lung's floor: positive in the chest's side of the domes, negative in the abdomen."""
     p = scene.patient
     rng = p.stream("diaphragm")

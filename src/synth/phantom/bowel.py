@@ -5,22 +5,40 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .grid import F32, Grid
-from .hollow import lumen_parts
-from .scene import Scene
-from .sdf import Field, curve, tube
+from synth.phantom.grid import Grid, Real
+from synth.phantom.hollow import lumen_parts
+from synth.phantom.scene import Scene
+from synth.phantom.sdf import Field, curve, tube
 
 _FRAME = [  # landmark, radius, how freely it varies
-    ((0, -18, -134), 11, 1), ((2, -40, -104), 15, 2), ((-4, -44, -72), 17, 4), ((10, -30, -44), 15, 8),
-    ((26, 8, -34), 15, 14), ((-6, 36, -26), 15, 14), ((-44, 22, -34), 14, 10), ((-76, 18, -12), 14, 6),
-    ((-93, 8, 26), 15, 3), ((-97, -8, 80), 16, 3), ((-98, -22, 140), 16, 3), ((-97, -14, 188), 18, 4),
-    ((-80, 26, 196), 19, 6), ((-56, 60, 158), 21, 9), ((-22, 72, 122), 21, 12), ((22, 72, 116), 21, 12),
-    ((60, 54, 128), 20, 8), ((84, 28, 144), 21, 5), ((92, 0, 122), 22, 4), ((93, -10, 80), 24, 4),
-    ((88, 4, 38), 26, 4), ((80, 18, 8), 25, 4), ((74, 24, -6), 18, 4),
+    ((0, -18, -134), 11, 1),
+    ((2, -40, -104), 15, 2),
+    ((-4, -44, -72), 17, 4),
+    ((10, -30, -44), 15, 8),
+    ((26, 8, -34), 15, 14),
+    ((-6, 36, -26), 15, 14),
+    ((-44, 22, -34), 14, 10),
+    ((-76, 18, -12), 14, 6),
+    ((-93, 8, 26), 15, 3),
+    ((-97, -8, 80), 16, 3),
+    ((-98, -22, 140), 16, 3),
+    ((-97, -14, 188), 18, 4),
+    ((-80, 26, 196), 19, 6),
+    ((-56, 60, 158), 21, 9),
+    ((-22, 72, 122), 21, 12),
+    ((22, 72, 116), 21, 12),
+    ((60, 54, 128), 20, 8),
+    ((84, 28, 144), 21, 5),
+    ((92, 0, 122), 22, 4),
+    ((93, -10, 80), 24, 4),
+    ((88, 4, 38), 26, 4),
+    ((80, 18, 8), 25, 4),
+    ((74, 24, -6), 18, 4),
 ]
 
 
 def draw_colon(scene: Scene) -> None:
+    """Rectum to caecum: a tube with haustra, wall, stool and gas."""
     p = scene.patient
     rng = p.stream("colon")
     loose = np.array([f[2] for f in _FRAME], float)[:, None]
@@ -42,9 +60,10 @@ def draw_colon(scene: Scene) -> None:
     scene.claim("colon", Field(w, d), lumen_parts(scene, w, d, 1.8, fluid, gas), gap=0.7, halo=1.4)
 
 
-def _content(scene: Scene, shape: Field, line: NDArray[np.float64], radii: NDArray[np.float64],
-             rng: np.random.Generator) -> tuple[F32, F32]:
-    """Gas above a level that varies along the colon, with bubbles in the stool below it; stool is dry in the left colon."""
+def _content(
+    scene: Scene, shape: Field, line: NDArray[np.float64], radii: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[Real, Real]:
+    """Gas above a level that varies along the colon, bubbles in the stool below it; the left colon's is dry."""
     assert shape.along is not None
     w, h = shape.window, scene.grid.voxel_mm
     usual = [0.2, 0.6, 0.3, 0.2, 0.9, 1.0, 0.9, 0.2, -0.3, -0.4, -0.2, 0.4, 0.8, 0.7, 0.5]
@@ -55,11 +74,14 @@ def _content(scene: Scene, shape: Field, line: NDArray[np.float64], radii: NDArr
     above = np.clip(0.5 + (w.y - surface) / h, 0, 1)
     clumps = scene.rough("stool gas", w, 1.0, 8.0) + 0.7 * scene.rough("stool", w, 1.0, 14.0)
     bubbles = np.clip(clumps - 0.55, 0, 1) * float(rng.uniform(0.25, 0.75))
-    wet = np.interp(np.linspace(0, 1, len(line)), [0, 0.5, 0.8, 1], [0.1, 0.15, 0.4, 0.5]).astype(np.float32)[place]
+    wet: Real = np.interp(np.linspace(0, 1, len(line)), [0, 0.5, 0.8, 1], [0.1, 0.15, 0.4, 0.5]).astype(np.float32)[
+        place
+    ]
     return np.maximum(above, bubbles).astype(np.float32), wet
 
 
 def draw_small_bowel(scene: Scene, centre_lines: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:
+    """The planned loops: wall with folds, fluid, a little gas."""
     for i, (line, radii) in enumerate(centre_lines):
         shape = tube(scene.grid, line, radii)
         w = shape.window
@@ -68,7 +90,7 @@ def draw_small_bowel(scene: Scene, centre_lines: list[tuple[NDArray[np.float64],
         d = shape.d + scene.rough(f"small bowel {i}", w, 1.2, 16.0)
         d = np.maximum(d, scene.surfaces["cavity"][w.slices] + 2.5)
         chance = scene.rough(f"small gas {i}", w, 1.0, 24.0) + 0.5 * scene.rough("small gas", w, 1.0, 11.0)
-        gas = np.clip(2.0 * (chance - 1.45), 0, 1)
+        gas = np.clip(2.0 * (chance - 1.75), 0, 1)
         folds = 2.2 + 1.5 * np.clip(scene.rough("jejunum", w, 1.0, 8.0), -0.5, 1.5)
         scene.claim("small_bowel", Field(w, d), lumen_parts(scene, w, d, folds, 1.0, gas), gap=0.5, halo=0.9)
 
@@ -76,7 +98,7 @@ def draw_small_bowel(scene: Scene, centre_lines: list[tuple[NDArray[np.float64],
 def plan_small_bowel(scene: Scene) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Centre lines (points, radii) of the loops: walks towards the nearest room not yet visited, with inertia.
 
-    `scene` is a coarse drawing of this patient with all but the small bowel, so the loops do not depend on the image grid.
+    `scene` is a coarse drawing of this patient without small bowel, so that the loops do not depend on the image grid.
     """
     rng = scene.patient.stream("small bowel")
     spec = scene.patient.spec
@@ -102,7 +124,7 @@ def plan_small_bowel(scene: Scene) -> list[tuple[NDArray[np.float64], NDArray[np
     return out
 
 
-def _reach(scene: Scene) -> F32:
+def _reach(scene: Scene) -> Real:
     """The mesentery holds the loops in front of the spine and between the colon's sides, below the stomach."""
     w = scene.grid.full()
     p = scene.patient
@@ -112,9 +134,10 @@ def _reach(scene: Scene) -> F32:
     return np.minimum(np.minimum(front, 196.0 - z), z + 100.0)
 
 
-def _walk(targets: NDArray[np.float64], start: NDArray[np.float64], spread: float,
-          rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """Visit all targets: each step goes to a free place about `spread` away, keeping its way; a dead end starts anew."""
+def _walk(
+    targets: NDArray[np.float64], start: NDArray[np.float64], spread: float, rng: np.random.Generator
+) -> list[NDArray[np.float64]]:
+    """Visit all targets: each step goes to a free place about `spread` away, keeping its way, or starts anew."""
     free = np.ones(len(targets), bool)
     here, way = start, np.array([0.0, 0.3, -1.0])
     pieces, piece = [], [start]
@@ -129,11 +152,13 @@ def _walk(targets: NDArray[np.float64], start: NDArray[np.float64], spread: floa
             way, piece = rng.standard_normal(3), [here]
             free &= np.linalg.norm(targets - here, axis=1) > spread * 0.8
             continue
-        score = -np.abs(far - spread * 1.05) / spread + 0.55 * (step @ way) / (far + 1e-6) + rng.uniform(0, 0.5, len(far))
+        score = (
+            -np.abs(far - spread * 1.05) / spread + 0.55 * (step @ way) / (far + 1e-6) + rng.uniform(0, 0.5, len(far))
+        )
         here_next = live[int(np.argmax(np.where(near, score, -9)))]
         way = here_next - here
         way /= np.linalg.norm(way) + 1e-6
-        free &= (_distance(targets, here, here_next) > spread * 0.9)
+        free &= _distance(targets, here, here_next) > spread * 0.9
         here = here_next
         piece.append(here)
     pieces.append(np.array(piece))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .grid import F32, Window
-from .scene import Scene
-from .sdf import Field, ellipsoid, occupancy, smooth_max, smooth_min, tube
+from synth.phantom.grid import Real, Window
+from synth.phantom.scene import Scene
+from synth.phantom.sdf import Field, ellipsoid, occupancy, smooth_max, smooth_min, tube
 
 # Chamber: centre, radii of the blood pool, wall (mm), material.
 _CHAMBERS = {
@@ -17,11 +17,17 @@ _CHAMBERS = {
     "outflow": ((-12, 32, 330), (18, 18, 26), 2.5, "right_heart_blood"),
 }
 
-LOBES = ("lung_upper_lobe_right", "lung_middle_lobe_right", "lung_lower_lobe_right", "lung_upper_lobe_left",
-         "lung_lower_lobe_left")
+LOBES = (
+    "lung_upper_lobe_right",
+    "lung_middle_lobe_right",
+    "lung_lower_lobe_right",
+    "lung_upper_lobe_left",
+    "lung_lower_lobe_left",
+)
 
 
 def draw_heart(scene: Scene) -> None:
+    """Chambers with blood, the myocardium around them, and the vessels of the hila."""
     if scene.grid.z[-1] < 230:
         return
     p = scene.patient
@@ -32,8 +38,8 @@ def draw_heart(scene: Scene) -> None:
     if 0 in w.shape:
         return
     turn = np.array([[0.80, -0.50, 0.33], [0.53, 0.85, 0.0], [-0.28, 0.17, 0.94]])
-    outer: F32 | None = None
-    pools: dict[str, F32] = {}
+    outer: Real | None = None
+    pools: dict[str, Real] = {}
     for name, (centre, radii, wall, material) in _CHAMBERS.items():
         c = p.wander(name, np.array([centre]) + shift, 2.0)[0]
         r = tuple(v * size * s for v, s in zip(radii, (p.spec.width, p.spec.depth, p.spec.height), strict=True))
@@ -50,18 +56,40 @@ def draw_heart(scene: Scene) -> None:
     split = [(m, s / total) for m, s in parts.items()]
     split.append(("myocardium", np.clip(1 - sum(s for _, s in split), 0, 1)))
     scene.claim("heart", Field(w, outer), split, gap=0.5, halo=2.5)
-    from .vessels import vessel
+    from synth.phantom.vessels import vessel
 
-    vessel(scene, None, [(-14, 34, 340), (-18, 16, 356), (-14, -2, 364)], [13, 13, 11], "right_heart_blood", stream="pulmonary trunk")
+    vessel(
+        scene,
+        None,
+        [(-14, 34, 340), (-18, 16, 356), (-14, -2, 364)],
+        [13, 13, 11],
+        "right_heart_blood",
+        stream="pulmonary trunk",
+    )
     for side in (1, -1):
         hub = (-14, -2, 362)
-        vessel(scene, None, [hub, (side * 24, -8, 358), (side * 46, -14, 350)], [10, 9, 7], "right_heart_blood",
-               stream=f"pulmonary artery {side}", gap=0.0)
-        vessel(scene, "pulmonary_vein", [(side * 20, -10, 322), (side * 38, -14, 328), (side * 54, -20, 334)], [7, 6, 5],
-               "left_heart_blood", stream=f"pulmonary vein {side}", gap=0.0)
+        vessel(
+            scene,
+            None,
+            [hub, (side * 24, -8, 358), (side * 46, -14, 350)],
+            [10, 9, 7],
+            "right_heart_blood",
+            stream=f"pulmonary artery {side}",
+            gap=0.0,
+        )
+        vessel(
+            scene,
+            "pulmonary_vein",
+            [(side * 20, -10, 322), (side * 38, -14, 328), (side * 54, -20, 334)],
+            [7, 6, 5],
+            "left_heart_blood",
+            stream=f"pulmonary vein {side}",
+            gap=0.0,
+        )
 
 
 def draw_thyroid(scene: Scene) -> None:
+    """Two lobes beside the trachea."""
     if scene.grid.z[-1] < 440:
         return
     for side in (1, -1):
@@ -93,21 +121,25 @@ def draw_lungs(scene: Scene) -> None:
         _fill_lung(scene, w, word, lung, lobes, crease, trees[word])
 
 
-def _fill_lung(scene: Scene, w: Window, word: str, lung: F32, lobes: dict[str, F32], crease: F32, tree: F32) -> None:
+def _fill_lung(
+    scene: Scene, w: Window, word: str, lung: Real, lobes: dict[str, Real], crease: Real, tree: Real
+) -> None:
     h = scene.grid.voxel_mm
     vessels = np.maximum(tree, 0.22 * np.clip(1 - crease / h, 0, 1))
     depth = np.clip(-lung / 12, 0, 1)
     vessels = vessels * depth
     d = lung.astype(np.float32)
     before = scene.left.copy()
-    scene.claim(None, Field(w, d), [("lung_vessel", vessels.astype(np.float32)), ("lung", (1 - vessels).astype(np.float32))])
+    scene.claim(
+        None, Field(w, d), [("lung_vessel", vessels.astype(np.float32)), ("lung", (1 - vessels).astype(np.float32))]
+    )
     took = before - scene.left >= 0.5
     box = w.slices
     for lobe, cut in lobes.items():
         scene.add_mask(f"lung_{lobe}_lobe_{word}", box, took & (np.broadcast_to(cut, w.shape) < 0))
 
 
-def _bronchial(scene: Scene) -> dict[str, F32]:
+def _bronchial(scene: Scene) -> dict[str, Real]:
     """Share of vessel per voxel of a random branching tree from each hilum, one per side."""
     out = {}
     for word, side in (("right", 1), ("left", -1)):

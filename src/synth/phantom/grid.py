@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+Real = NDArray[np.floating[Any]]
+"""Real-valued arrays, float32 where they cover voxels."""
 Slices = tuple[slice, slice, slice]
 
 
@@ -26,19 +28,19 @@ class Grid:
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
 
-    def axis(self, i: int) -> F32:
+    def axis(self, i: int) -> Real:
         return (self.origin_mm[i] + self.spacing_mm[i] * np.arange(self.shape[i])).astype(np.float32)
 
     @cached_property
-    def x(self) -> F32:
+    def x(self) -> Real:
         return self.axis(0)
 
     @cached_property
-    def y(self) -> F32:
+    def y(self) -> Real:
         return self.axis(1)
 
     @cached_property
-    def z(self) -> F32:
+    def z(self) -> Real:
         return self.axis(2)
 
     @property
@@ -77,15 +79,15 @@ class Window:
     slices: Slices
 
     @property
-    def x(self) -> F32:
+    def x(self) -> Real:
         return self.grid.x[self.slices[0], None, None]
 
     @property
-    def y(self) -> F32:
+    def y(self) -> Real:
         return self.grid.y[None, self.slices[1], None]
 
     @property
-    def z(self) -> F32:
+    def z(self) -> Real:
         return self.grid.z[None, None, self.slices[2]]
 
     @property

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from .grid import F32, Window
-from .scene import Scene
-from .sdf import Field, curve, ellipsoid, occupancy, smooth_max, tube
+from synth.phantom.grid import Real, Window
+from synth.phantom.scene import Scene
+from synth.phantom.sdf import Field, curve, ellipsoid, occupancy, smooth_max, tube
 
 
-def lumen_parts(scene: Scene, w: Window, d: F32, wall_mm: float, fluid: F32 | float, gas: F32) -> list[tuple[str, F32]]:
-    """Split a hollow organ into wall, gas and content, exact within each voxel; `fluid` is the part of it that is fluid."""
+def lumen_parts(
+    scene: Scene, w: Window, d: Real, wall_mm: float, fluid: ArrayLike, gas: Real
+) -> list[tuple[str, Real]]:
+    """Split a hollow organ into wall, gas and content, exact within each voxel; `fluid` is the
+    share of fluid in it."""
     h = scene.grid.voxel_mm
     whole = np.maximum(occupancy(d, h), 1e-3)
     inner = np.minimum(occupancy(d + wall_mm, h) / whole, 1.0)
     air = inner * gas
-    wet = (inner - air) * fluid
-    return [("bowel_wall", 1 - inner), ("bowel_gas", air), ("bowel_fluid", wet), ("stool", np.clip(inner - air - wet, 0, 1))]
+    wet = (inner - air) * np.asarray(fluid, np.float32)
+    return [
+        ("bowel_wall", 1 - inner),
+        ("bowel_gas", air),
+        ("bowel_fluid", wet),
+        ("stool", np.clip(inner - air - wet, 0, 1)),
+    ]
 
 
 def draw_stomach(scene: Scene) -> None:
+    """Fundus to pylorus, with a level between gas and content."""
     p = scene.patient
     rng = p.stream("stomach")
     fill = float(rng.uniform(0.55, 1.15))
-    low = -0.6 * p.spec.breath_mm
-    points = np.array([(-50, -18, 244), (-62, -4, 232), (-62, 22, 206), (-50, 46, 178), (-22, 58, 158), (10, 56, 156),
-                       (28, 46, 162)], float) + [0, 0, low]
+    course = [(-50, -18, 244), (-62, -4, 232), (-62, 22, 206), (-50, 46, 178), (-22, 58, 158), (10, 56, 156)]
+    points = p.breathed([*course, (28, 46, 162)], 0.6)
     radii = np.array([18, 28, 28, 24, 20, 15, 9]) * fill**0.5 * 1.05
     line, r = curve(p.wander("stomach", points, 4.0), radii, 8.0)
     shape = tube(scene.grid, line, r, 16.0)
     w = shape.window
     if 0 in w.shape:
         return
-    d = shape.d + scene.rough("stomach", w, 2.0)
+    d: Real = shape.d + scene.rough("stomach", w, 2.0)
     d = smooth_max(d, scene.surfaces["cavity"][w.slices] + 3.0, 5.0)
     d = smooth_max(d, scene.surfaces["diaphragm"][w.slices] + 3.0, 5.0)
     level = float(np.quantile(line[:, 1], rng.uniform(0.35, 0.8))) + 10
@@ -44,11 +53,20 @@ def draw_stomach(scene: Scene) -> None:
 
 
 def draw_duodenum(scene: Scene) -> None:
+    """The C around the head of the pancreas, to the jejunum."""
     p = scene.patient
     rng = p.stream("duodenum")
     y = float(p.spine_y(120.0))
-    points = [(30, 46, 160), (44, 34, 162), (54, y + 34, 146), (55, y + 30, 112), (44, y + 36, 90), (10, y + 50, 88),
-              (-20, y + 44, 102), (-32, y + 56, 124)]
+    points = [
+        (30, 46, 160),
+        (44, 34, 162),
+        (54, y + 34, 146),
+        (55, y + 30, 112),
+        (44, y + 36, 90),
+        (10, y + 50, 88),
+        (-20, y + 44, 102),
+        (-32, y + 56, 124),
+    ]
     line, r = curve(p.wander("duodenum", points, 2.5), np.array([10, 11, 12, 12, 11.5, 9, 10.5, 10.5]), 7.0)
     shape = tube(scene.grid, line, r * float(rng.normal(1.0, 0.1)))
     w = shape.window
@@ -58,16 +76,17 @@ def draw_duodenum(scene: Scene) -> None:
 
 
 def draw_pelvic_organs(scene: Scene) -> None:
+    """Bladder, and prostate or uterus."""
     if scene.grid.z[0] > 20:
         return
     p = scene.patient
     rng = p.stream("bladder")
-    fill = float(rng.uniform(0.55, 1.25))
+    fill = float(rng.uniform(0.6, 1.45))
     centre = p.wander("bladder", [(0, 26 + 6 * fill, -102 + 14 * fill)], 2.5)[0]
     w = scene.grid.window((centre - 85).tolist(), (centre + 85).tolist())
     if 0 in w.shape:
         return
-    d = ellipsoid(w, centre, (44 * fill**0.6, 32 * fill**0.6, 33 * fill)) + scene.rough("bladder", w, 2.0, 40.0)
+    d: Real = ellipsoid(w, centre, (44 * fill**0.6, 32 * fill**0.6, 33 * fill)) + scene.rough("bladder", w, 2.0, 40.0)
     if p.spec.sex == "female":
         _uterus(scene)
     else:
@@ -91,6 +110,8 @@ def _uterus(scene: Scene) -> None:
     p = scene.patient
     tilt = float(p.stream("uterus").uniform(-0.3, 1.0))
     points = [(0, -8, -118), (2, -10, -92), (4, 2 + 16 * tilt, -68 - 4 * tilt), (4, 8 + 24 * tilt, -58)]
-    line, r = curve(p.wander("uterus", points, 4.0), np.array([11, 14, 23, 18]) * float(p.stream("uterus size").uniform(0.75, 1.1)))
+    line, r = curve(
+        p.wander("uterus", points, 4.0), np.array([11, 14, 23, 18]) * float(p.stream("uterus size").uniform(0.75, 1.1))
+    )
     shape = tube(scene.grid, line, r)
     scene.claim(None, shape, "uterus", gap=1.0, halo=1.5)

@@ -6,31 +6,57 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .grid import F32
-from .lesions import Lesion, lesion_hu
-from .patient import Patient
-from .scene import Scene
-from .spec import PHASES
+from synth.phantom.grid import Real
+from synth.phantom.lesions import Lesion, lesion_hu
+from synth.phantom.patient import Patient
+from synth.phantom.scene import Scene
+from synth.phantom.spec import PHASES
 
 # Mean HU in the four phases (unenhanced, arterial, portal venous, delayed), spread between patients, texture within.
 _HU: dict[str, tuple[tuple[float, float, float, float], float, float]] = {
-    "fat": ((-106, -106, -104, -104), 4, 7), "visceral_fat": ((-100, -99, -97, -97), 5, 15),
-    "skin": ((0, 5, 10, 10), 10, 8), "muscle": ((51, 56, 60, 60), 5, 9), "fat_marrow": ((-60, -60, -55, -55), 15, 15),
-    "trabecular": ((150, 155, 165, 165), 8, 35), "rib_marrow": ((190, 190, 200, 200), 25, 50),
-    "cortical": ((1050, 1050, 1060, 1060), 90, 60), "cartilage": ((105, 105, 110, 110), 15, 20),
-    "disc": ((82, 82, 86, 86), 10, 6), "cord": ((32, 34, 36, 36), 4, 4),
-    "arterial_blood": ((42, 310, 145, 112), 5, 2), "caval_blood": ((40, 75, 125, 110), 6, 4),
-    "iliac_venous_blood": ((40, 48, 100, 108), 6, 4), "venous_blood": ((41, 160, 125, 108), 6, 4),
-    "portal_blood": ((41, 110, 165, 115), 5, 2), "hepatic_vein_blood": ((41, 50, 155, 115), 5, 2),
-    "left_heart_blood": ((42, 290, 145, 112), 5, 4), "right_heart_blood": ((41, 230, 135, 110), 5, 6),
-    "myocardium": ((45, 95, 105, 95), 5, 5), "lung": ((-850, -850, -848, -848), 25, 22),
-    "lung_vessel": ((20, 190, 110, 80), 10, 10), "airway": ((-985, -985, -985, -985), 8, 4),
-    "wall": ((35, 50, 65, 65), 5, 4), "oesophagus": ((34, 50, 64, 62), 5, 10), "thyroid": ((105, 180, 150, 135), 15, 6),
-    "kidney_cortex": ((32, 160, 175, 145), 5, 4), "kidney_medulla": ((29, 70, 165, 155), 5, 4),
-    "renal_pelvis": ((6, 8, 25, 320), 4, 4), "adrenal": ((18, 55, 68, 50), 6, 4), "spleen": ((50, 120, 122, 98), 4, 4),
-    "pancreas": ((46, 105, 98, 78), 5, 5), "bile": ((8, 8, 9, 10), 5, 2), "liver": ((59, 70, 112, 96), 5, 4),
-    "urine": ((4, 4, 8, 70), 4, 2), "prostate": ((40, 60, 82, 82), 5, 7), "uterus": ((46, 80, 105, 100), 6, 9),
-    "bowel_wall": ((38, 72, 92, 80), 5, 6), "bowel_fluid": ((16, 18, 20, 20), 7, 8), "bowel_gas": ((-960, -960, -960, -960), 15, 5),
+    "fat": ((-106, -106, -104, -104), 4, 7),
+    "visceral_fat": ((-100, -99, -97, -97), 5, 15),
+    "skin": ((0, 5, 10, 10), 10, 8),
+    "muscle": ((51, 56, 60, 60), 5, 9),
+    "fat_marrow": ((-60, -60, -55, -55), 15, 15),
+    "trabecular": ((150, 155, 165, 165), 8, 35),
+    "rib_marrow": ((110, 110, 120, 120), 20, 45),
+    "sacral_marrow": ((85, 85, 95, 95), 15, 45),
+    "pelvic_marrow": ((110, 110, 120, 120), 10, 40),
+    "femoral_marrow": ((220, 220, 230, 230), 20, 60),
+    "cortical": ((950, 950, 955, 955), 90, 60),
+    "cartilage": ((105, 105, 110, 110), 15, 20),
+    "disc": ((82, 82, 86, 86), 10, 6),
+    "cord": ((32, 34, 36, 36), 4, 4),
+    "arterial_blood": ((42, 310, 145, 112), 5, 2),
+    "caval_blood": ((40, 75, 125, 110), 6, 4),
+    "iliac_venous_blood": ((40, 48, 100, 108), 6, 4),
+    "venous_blood": ((41, 160, 125, 108), 6, 4),
+    "portal_blood": ((41, 110, 165, 115), 5, 2),
+    "hepatic_vein_blood": ((41, 50, 155, 115), 5, 2),
+    "left_heart_blood": ((42, 290, 145, 112), 5, 4),
+    "right_heart_blood": ((41, 230, 135, 110), 5, 6),
+    "myocardium": ((45, 95, 105, 95), 5, 5),
+    "lung": ((-800, -800, -798, -798), 35, 30),
+    "lung_vessel": ((20, 190, 110, 80), 10, 10),
+    "airway": ((-985, -985, -985, -985), 8, 4),
+    "wall": ((35, 50, 65, 65), 5, 4),
+    "oesophagus": ((34, 50, 64, 62), 5, 10),
+    "thyroid": ((105, 180, 150, 135), 15, 6),
+    "kidney_cortex": ((32, 160, 175, 145), 5, 4),
+    "kidney_medulla": ((29, 70, 165, 155), 5, 4),
+    "renal_pelvis": ((6, 8, 25, 320), 4, 4),
+    "adrenal": ((18, 55, 68, 50), 6, 4),
+    "spleen": ((50, 120, 122, 98), 4, 4),
+    "pancreas": ((46, 105, 98, 78), 5, 5),
+    "bile": ((8, 8, 9, 10), 5, 2),
+    "liver": ((59, 70, 112, 96), 5, 4),
+    "urine": ((4, 4, 8, 70), 4, 2),
+    "prostate": ((40, 60, 82, 82), 5, 7),
+    "uterus": ((46, 80, 105, 100), 6, 9),
+    "bowel_wall": ((38, 72, 92, 80), 5, 6),
+    "bowel_fluid": ((16, 18, 20, 20), 7, 8),
+    "bowel_gas": ((-960, -960, -960, -960), 15, 5),
     "stool": ((38, 38, 40, 40), 14, 38),
 }
 _STEATOSIS_DROP = {"S0": 0.0, "S1": 13.0, "S2": 28.0, "S3": 48.0}
@@ -60,7 +86,7 @@ class Palette:
         spec = self.patient.spec
         if material == "liver":
             return -_STEATOSIS_DROP[spec.steatosis] - (4.0 if spec.liver == "cirrhotic" else 0.0)
-        if material in ("trabecular", "rib_marrow"):
+        if (material.endswith("marrow") and material != "fat_marrow") or material == "trabecular":
             return spec.bone_hu - 150.0
         if material == "bowel_fluid" and spec.oral_contrast:
             return float(self.patient.stream("oral").uniform(120, 260))
@@ -73,7 +99,7 @@ class Palette:
         return _HU[material][2] + extra
 
 
-def render(scene: Scene, phase: str) -> F32:
+def render(scene: Scene, phase: str) -> Real:
     """Noise-free HU (X, Y, Z) of the drawn scene: every layer's share times its tissue's HU and texture."""
     palette = Palette(scene.patient, scene.lesions)
     out = np.zeros(scene.grid.shape, np.float32)
@@ -83,4 +109,11 @@ def render(scene: Scene, phase: str) -> F32:
         mean, rough = palette.mean(layer.material, phase), palette.texture(layer.material)
         out[layer.slices] += layer.share * (mean + rough * grain[layer.slices])
         used[layer.slices] += layer.share
+    out += scene.amount("lung") * _gravity(scene)
     return out + (1.0 - used) * -1000.0
+
+
+def _gravity(scene: Scene) -> Real:
+    """Lung is denser behind, where the blood and the weight are, in a patient who lies on the back."""
+    slope = float(scene.patient.stream("gravity").uniform(0.2, 1.0))
+    return np.clip(-slope * (scene.grid.y - 10.0), -60, 120).astype(np.float32)[None, :, None]

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .grid import F32, Window
-from .scene import Scene
-from .sdf import Field, ellipsoid, occupancy
-from .spec import LesionSpec
+from synth.phantom.grid import Real, Window
+from synth.phantom.scene import Scene
+from synth.phantom.sdf import Field, ellipsoid, occupancy
+from synth.phantom.spec import LesionSpec
 
 Curve = tuple[float, float, float, float]  # HU unenhanced, arterial, portal venous, delayed
 
@@ -33,17 +33,28 @@ BEHAVIOUR: dict[str, Behaviour] = {
     "kidney_cyst_left": Behaviour(_CYST, None, 0, ("circumscribed",), "none"),
     "kidney_cyst_right": Behaviour(_CYST, None, 0, ("circumscribed",), "none"),
     "metastasis": Behaviour((38, 46, 55, 62), (42, 92, 84, 84), 0.22, ("indistinct", "lobulated", "irregular"), "rim"),
-    "hepatocellular_carcinoma": Behaviour((48, 122, 88, 74), (50, 80, 122, 120), 0.1, ("circumscribed", "lobulated"),
-                                          "arterial_hyperenhancement_and_washout"),
-    "liver_hemangioma": Behaviour((42, 55, 82, 118), (44, 205, 160, 122), 0.3, ("lobulated", "circumscribed"),
-                                  "peripheral_nodular"),
+    "hepatocellular_carcinoma": Behaviour(
+        (48, 122, 88, 74),
+        (50, 80, 122, 120),
+        0.1,
+        ("circumscribed", "lobulated"),
+        "arterial_hyperenhancement_and_washout",
+    ),
+    "liver_hemangioma": Behaviour(
+        (42, 55, 82, 118), (44, 205, 160, 122), 0.3, ("lobulated", "circumscribed"), "peripheral_nodular"
+    ),
     "kidney_stone": Behaviour((750, 750, 750, 750), None, 0, ("irregular", "circumscribed"), "none"),
     "gallstone": Behaviour((140, 140, 140, 140), (420, 420, 420, 420), 0.25, ("circumscribed",), "none"),
     "lung_nodule": Behaviour((32, 60, 78, 72), None, 0, ("circumscribed", "spiculated", "lobulated"), "homogeneous"),
 }
 # Roughness of the surface (share of the radius, knot in radii) and width of the transition (mm) by margin.
-_MARGIN = {"circumscribed": (0.04, 1.2, 0.0), "lobulated": (0.2, 0.9, 0.0), "irregular": (0.26, 0.55, 1.0),
-           "indistinct": (0.12, 0.9, 5.0), "spiculated": (0.3, 0.4, 1.5)}
+_MARGIN = {
+    "circumscribed": (0.04, 1.2, 0.0),
+    "lobulated": (0.2, 0.9, 0.0),
+    "irregular": (0.26, 0.55, 1.0),
+    "indistinct": (0.12, 0.9, 5.0),
+    "spiculated": (0.3, 0.4, 1.5),
+}
 
 
 @dataclass(frozen=True)
@@ -75,13 +86,23 @@ def place_lesions(plan: Scene) -> tuple[Lesion, ...]:
             radii = base * stretch / stretch.max()
             behaviour = BEHAVIOUR[wanted.name]
             hard = wanted.name in ("kidney_stone", "gallstone")
-            out.append(Lesion(f"{wanted.name}_{number}", wanted.name, wanted.organ, centre,
-                              (float(radii[0]), float(radii[1]), float(radii[2])), str(rng.choice(behaviour.margins)),
-                              float(rng.normal(0, 120 if hard else 5))))
+            out.append(
+                Lesion(
+                    f"{wanted.name}_{number}",
+                    wanted.name,
+                    wanted.organ,
+                    centre,
+                    (float(radii[0]), float(radii[1]), float(radii[2])),
+                    str(rng.choice(behaviour.margins)),
+                    float(rng.normal(0, 120 if hard else 5)),
+                )
+            )
     return tuple(out)
 
 
-def _site(plan: Scene, wanted: LesionSpec, rng: np.random.Generator, placed: list[Lesion]) -> NDArray[np.float64] | None:
+def _site(
+    plan: Scene, wanted: LesionSpec, rng: np.random.Generator, placed: list[Lesion]
+) -> NDArray[np.float64] | None:
     inside = plan.dense(wanted.organ)
     if not inside.any():
         return None
@@ -123,7 +144,7 @@ def _draw(scene: Scene, lesion: Lesion, since: int) -> None:
     scene.add_mask(lesion.id, w.slices, inside)
 
 
-def _shape(scene: Scene, lesion: Lesion, w: Window) -> tuple[F32, F32]:
+def _shape(scene: Scene, lesion: Lesion, w: Window) -> tuple[Real, Real]:
     """Distance, and share of each voxel: a soft edge where the margin is indistinct."""
     rough, knot, blur = _MARGIN[lesion.margin]
     radius = float(np.mean(lesion.radii_mm))
@@ -133,7 +154,7 @@ def _shape(scene: Scene, lesion: Lesion, w: Window) -> tuple[F32, F32]:
     return d, occupancy(d, scene.grid.voxel_mm + blur)
 
 
-def _parts(scene: Scene, lesion: Lesion, w: Window, d: F32) -> list[tuple[str, F32]]:
+def _parts(scene: Scene, lesion: Lesion, w: Window, d: Real) -> list[tuple[str, Real]]:
     behaviour = lesion.behaviour
     core = f"lesion/{lesion.id}/core"
     if behaviour.rim is None:

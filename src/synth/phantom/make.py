@@ -6,23 +6,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from synth.parse import Attribute, BodyRegion, Circumstance, Entity, Modality, Parse, Phase, Presence
+from synth.phantom.anatomy import Anatomy, anatomy
+from synth.phantom.intensity import Palette
+from synth.phantom.lesions import Lesion
+from synth.phantom.patient import Patient
+from synth.phantom.relations import declared
+from synth.phantom.spec import PhantomSpec
 from synth.volume import Geometry, Mask, Volume
-
-from .anatomy import Anatomy, anatomy
-from .intensity import Palette
-from .lesions import Lesion
-from .patient import Patient
-from .relations import declared
-from .spec import PhantomSpec
 
 GENERATOR = "synth phantom 1"
 """Name and version of the generator: the version changes when the same seed gives another patient."""
 
 LEAST_VOXELS = 3
-_REGION_OF = {"chest": ("heart", "lung_upper_lobe_left", "lung_upper_lobe_right", "sternum"),
-              "abdomen": ("liver", "kidney_left", "kidney_right", "pancreas", "vertebrae_L3"),
-              "pelvis": ("hip_left", "hip_right", "urinary_bladder"), "neck": ("thyroid_gland",),
-              "lower_limb": ("femur_left", "femur_right")}
+_REGION_OF = {
+    "chest": ("heart", "lung_upper_lobe_left", "lung_upper_lobe_right", "sternum"),
+    "abdomen": ("liver", "kidney_left", "kidney_right", "pancreas", "vertebrae_L3"),
+    "pelvis": ("hip_left", "hip_right", "urinary_bladder"),
+    "neck": ("thyroid_gland",),
+    "lower_limb": ("femur_left", "femur_right"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,13 @@ class Phantom:
     seed: int
 
 
-def make(seed: int, *, spec: PhantomSpec | None = None, spacing_mm: tuple[float, float, float] = (4.0, 4.0, 4.0),
-         shape: tuple[int, int, int] | None = None) -> Phantom:
+def make(
+    seed: int,
+    *,
+    spec: PhantomSpec | None = None,
+    spacing_mm: tuple[float, float, float] = (4.0, 4.0, 4.0),
+    shape: tuple[int, int, int] | None = None,
+) -> Phantom:
     """Make patient `seed`: same seed, spec and grid, same voxels.
 
     Args:
@@ -54,7 +61,9 @@ def make(seed: int, *, spec: PhantomSpec | None = None, spacing_mm: tuple[float,
     drawn = anatomy(seed, spec=spec, spacing_mm=spacing_mm, shape=shape)
     geometry = Geometry(drawn.grid.shape, drawn.grid.affine)
     meta = {"synthetic": f"{GENERATOR} seed {seed}"}
-    phases = {name: Volume(image, geometry, "CT", "HU", {**meta, "phase": name}) for name, image in drawn.images.items()}
+    phases = {
+        name: Volume(image, geometry, "CT", "HU", {**meta, "phase": name}) for name, image in drawn.images.items()
+    }
     image = phases[drawn.spec.phase]
     return Phantom(image, _parse(drawn, geometry, image.sha256()), phases, drawn.spec, seed)
 
@@ -70,8 +79,13 @@ def _parse(drawn: Anatomy, geometry: Geometry, image_sha256: str) -> Parse:
         declared(masks, {id: lesion.organ for id, lesion in lesions.items()}),
         geometry=geometry,
         circumstance=Circumstance(
-            modality=Modality.ct, phase=Phase(drawn.spec.phase), day=0.0, field_of_view=_regions(masks),
-            patient=f"phantom-{drawn.seed}", image_sha256=image_sha256, made_by=GENERATOR,
+            modality=Modality.ct,
+            phase=Phase(drawn.spec.phase),
+            day=0.0,
+            field_of_view=_regions(masks),
+            patient=f"phantom-{drawn.seed}",
+            image_sha256=image_sha256,
+            made_by=GENERATOR,
         ),
         masks=masks,
     )
@@ -107,7 +121,9 @@ def _attributes(drawn: Anatomy, masks: Mapping[str, Mask], lesions: Mapping[str,
 def _reading(lesion: Lesion, palette: Palette, spec: PhantomSpec) -> Iterator[Attribute]:
     """What a radiologist who knew the truth would say of a lesion."""
     core = f"lesion/{lesion.id}/core"
-    host = {"liver": "liver", "gallbladder": "bile"}.get(lesion.organ, "lung" if "lung" in lesion.organ else "kidney_cortex")
+    host = {"liver": "liver", "gallbladder": "bile"}.get(
+        lesion.organ, "lung" if "lung" in lesion.organ else "kidney_cortex"
+    )
     hu = palette.mean(core, spec.phase)
     readings: dict[str, float | str] = {
         "margin": lesion.margin,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .grid import F32, Grid
+from synth.phantom.grid import Grid, Real
 
 LOW = np.array([-320.0, -260.0, -420.0])
 HIGH = np.array([320.0, 260.0, 620.0])
 
 
-def smooth_field(grid: Grid, rng: np.random.Generator, knot_mm: float) -> F32:
+def smooth_field(grid: Grid, rng: np.random.Generator, knot_mm: float) -> Real:
     """Unit-variance field (X, Y, Z): a cubic B-spline over independent normals on knots `knot_mm` apart."""
     counts = np.ceil((HIGH - LOW) / knot_mm).astype(int) + 4
     coefficients = rng.standard_normal(tuple(counts), dtype=np.float32)
@@ -27,7 +27,7 @@ def smooth_field(grid: Grid, rng: np.random.Generator, knot_mm: float) -> F32:
 _UNIT = 0.479 ** (-1.5)
 
 
-def _weights(positions: F32, low: float, knot_mm: float, count: int) -> tuple[F32, int]:
+def _weights(positions: Real, low: float, knot_mm: float, count: int) -> tuple[Real, int]:
     place = np.clip((positions - low) / knot_mm, 0.0, count - 4.001)
     base = np.floor(place).astype(int)
     t = (place - base).astype(np.float32)
@@ -39,8 +39,12 @@ def _weights(positions: F32, low: float, knot_mm: float, count: int) -> tuple[F3
     return out, first
 
 
-def waves(points: NDArray[np.floating], rng: np.random.Generator, amplitude_mm: float, length_mm: float,
-          ) -> NDArray[np.float64]:
+def waves(
+    points: NDArray[np.floating],
+    rng: np.random.Generator,
+    amplitude_mm: float,
+    length_mm: float,
+) -> NDArray[np.float64]:
     """A smooth random displacement (N, 3) of points (N, 3): a few sines of about `length_mm`."""
     out = np.zeros(points.shape)
     for _ in range(4):

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 
-from .noise import waves
-from .spec import PhantomSpec
+from synth.phantom.noise import waves
+from synth.phantom.spec import PhantomSpec
 
 # Height (mm) and forward offset of the spine's axis, pelvis to neck.
 _SPINE_Z = np.array([-40.0, 0.0, 50.0, 100.0, 160.0, 220.0, 290.0, 350.0, 420.0, 480.0, 540.0])
@@ -52,6 +52,10 @@ class Patient:
         _, kyphosis, lordosis = self.sway_mm
         bend = kyphosis * np.exp(-(((z - 320) / 90) ** 2)) - lordosis * np.exp(-(((z - 75) / 60) ** 2))
         return PchipInterpolator(_SPINE_Z, _SPINE_Y)(np.clip(z, -40, 540)) - bend
+
+    def breathed(self, points: ArrayLike, share: float) -> NDArray[np.float64]:
+        """Landmarks (N, 3) that follow `share` of the diaphragm's way."""
+        return np.asarray(points, float) - np.array([0.0, 0.0, share * self.spec.breath_mm])
 
     def place(self, points: ArrayLike) -> NDArray[np.float64]:
         """Standard landmarks (N, 3) or (3,) to this patient's millimetres."""

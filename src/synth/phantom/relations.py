@@ -11,32 +11,75 @@ from synth.volume import Mask
 
 _DRAINS = {  # vein or duct: what it drains
     "portal_vein_and_splenic_vein": ("spleen", "pancreas", "stomach", "small_bowel", "duodenum", "colon"),
-    "inferior_vena_cava": ("liver", "kidney_left", "kidney_right", "iliac_vena_left", "iliac_vena_right",
-                           "adrenal_gland_right"),
+    "inferior_vena_cava": (
+        "liver",
+        "kidney_left",
+        "kidney_right",
+        "iliac_vena_left",
+        "iliac_vena_right",
+        "adrenal_gland_right",
+    ),
     "superior_vena_cava": ("brachiocephalic_vein_left", "brachiocephalic_vein_right"),
     "heart": ("inferior_vena_cava", "superior_vena_cava", "pulmonary_vein"),
-    "pulmonary_vein": ("lung_upper_lobe_left", "lung_lower_lobe_left", "lung_upper_lobe_right", "lung_middle_lobe_right",
-                       "lung_lower_lobe_right"),
+    "pulmonary_vein": (
+        "lung_upper_lobe_left",
+        "lung_lower_lobe_left",
+        "lung_upper_lobe_right",
+        "lung_middle_lobe_right",
+        "lung_lower_lobe_right",
+    ),
     "gallbladder": ("liver",),
     "urinary_bladder": ("kidney_left", "kidney_right"),
     "duodenum": ("pancreas", "gallbladder", "stomach"),
 }
 _SUPPLIES = {
-    "aorta": ("liver", "spleen", "pancreas", "stomach", "kidney_left", "kidney_right", "adrenal_gland_left",
-              "adrenal_gland_right", "small_bowel", "colon", "iliac_artery_left", "iliac_artery_right"),
+    "aorta": (
+        "liver",
+        "spleen",
+        "pancreas",
+        "stomach",
+        "kidney_left",
+        "kidney_right",
+        "adrenal_gland_left",
+        "adrenal_gland_right",
+        "small_bowel",
+        "colon",
+        "iliac_artery_left",
+        "iliac_artery_right",
+    ),
     "portal_vein_and_splenic_vein": ("liver",),
     "iliac_artery_left": ("gluteus_maximus_left", "urinary_bladder"),
     "iliac_artery_right": ("gluteus_maximus_right",),
 }
 _TOUCHING = (
-    ("liver", "gallbladder"), ("liver", "stomach"), ("liver", "inferior_vena_cava"), ("liver", "kidney_right"),
-    ("liver", "duodenum"), ("liver", "adrenal_gland_right"), ("liver", "colon"), ("liver", "pancreas"),
-    ("spleen", "stomach"), ("spleen", "kidney_left"), ("spleen", "colon"), ("spleen", "pancreas"),
-    ("pancreas", "duodenum"), ("pancreas", "portal_vein_and_splenic_vein"), ("pancreas", "stomach"),
-    ("stomach", "duodenum"), ("stomach", "colon"), ("stomach", "esophagus"), ("duodenum", "gallbladder"),
-    ("duodenum", "inferior_vena_cava"), ("kidney_left", "iliopsoas_left"), ("kidney_right", "iliopsoas_right"),
-    ("urinary_bladder", "prostate"), ("urinary_bladder", "uterus"), ("small_bowel", "colon"), ("heart", "aorta"),
-    ("small_bowel", "urinary_bladder"), ("aorta", "esophagus"),
+    ("liver", "gallbladder"),
+    ("liver", "stomach"),
+    ("liver", "inferior_vena_cava"),
+    ("liver", "kidney_right"),
+    ("liver", "duodenum"),
+    ("liver", "adrenal_gland_right"),
+    ("liver", "colon"),
+    ("liver", "pancreas"),
+    ("spleen", "stomach"),
+    ("spleen", "kidney_left"),
+    ("spleen", "colon"),
+    ("spleen", "pancreas"),
+    ("pancreas", "duodenum"),
+    ("pancreas", "portal_vein_and_splenic_vein"),
+    ("pancreas", "stomach"),
+    ("stomach", "duodenum"),
+    ("stomach", "colon"),
+    ("stomach", "esophagus"),
+    ("duodenum", "gallbladder"),
+    ("duodenum", "inferior_vena_cava"),
+    ("kidney_left", "iliopsoas_left"),
+    ("kidney_right", "iliopsoas_right"),
+    ("urinary_bladder", "prostate"),
+    ("urinary_bladder", "uterus"),
+    ("small_bowel", "colon"),
+    ("heart", "aorta"),
+    ("small_bowel", "urinary_bladder"),
+    ("aorta", "esophagus"),
 )
 
 
@@ -89,8 +132,9 @@ def _touching(masks: Mapping[str, Mask], lesions: Mapping[str, str]) -> Iterator
 
 def touches(a: Mask, b: Mask) -> bool:
     """Whether two masks share a voxel or the face of one."""
-    box = tuple(slice(max(s.start, t.start) - 1, min(s.stop, t.stop) + 1)
-                for s, t in zip(a.slices, b.slices, strict=True))
+    box = tuple(
+        slice(max(s.start, t.start) - 1, min(s.stop, t.stop) + 1) for s, t in zip(a.slices, b.slices, strict=True)
+    )
     if any(s.start >= s.stop for s in box):
         return False
     inside = tuple(slice(max(s.start, 0), min(s.stop, n)) for s, n in zip(box, a.shape, strict=True))

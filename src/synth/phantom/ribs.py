@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .scene import Scene
-from .sdf import Field, curve, plates, smooth_max, strip, tube
-from .spine import LEVELS, bony
+from synth.phantom.scene import Scene
+from synth.phantom.sdf import Field, curve, plates, smooth_max, strip, tube
+from synth.phantom.spine import LEVELS, bony
 
 # Per rib: angle (degrees from straight back, round the side) and standard height of its front end.
-_FRONT = {1: (150, 430), 2: (153, 400), 3: (152, 368), 4: (150, 338), 5: (148, 308), 6: (145, 281), 7: (138, 254),
-          8: (128, 226), 9: (117, 199), 10: (105, 174), 11: (76, 170), 12: (52, 168)}
+_FRONT = {
+    1: (150, 430),
+    2: (153, 400),
+    3: (152, 368),
+    4: (150, 338),
+    5: (148, 308),
+    6: (145, 281),
+    7: (138, 254),
+    8: (128, 226),
+    9: (117, 199),
+    10: (105, 174),
+    11: (76, 170),
+    12: (52, 168),
+}
 
 
 def wall_point(scene: Scene, angle_deg: float, z: float, out_mm: float) -> tuple[float, float, float]:
     """Standard landmark on the chest wall at `angle_deg` from the back (right side), `out_mm` outside the cavity."""
-    from .body import _CAVITY  # the wall is where the cavity ends
+    from synth.phantom.body import _CAVITY  # the wall is where the cavity ends
 
     wide, front, back = (float(np.interp(z, _CAVITY[:, 0], _CAVITY[:, i])) for i in (1, 2, 3))
     wide, front, back = wide + out_mm, front + out_mm, back - out_mm
@@ -29,6 +43,7 @@ def wall_point(scene: Scene, angle_deg: float, z: float, out_mm: float) -> tuple
 
 
 def draw_chest(scene: Scene) -> None:
+    """Sternum, ribs, cartilages and shoulder girdle."""
     _sternum(scene)
     for number in range(1, 13):
         for side, word in ((1, "right"), (-1, "left")):
@@ -40,7 +55,7 @@ def draw_chest(scene: Scene) -> None:
         _girdle(scene, side, word)
 
 
-def _mirror(points: list[tuple[float, float, float]], side: int) -> NDArray[np.float64]:
+def _mirror(points: Sequence[tuple[float, float, float]], side: int) -> NDArray[np.float64]:
     return np.array(points, float) * np.array([side, 1, 1])
 
 
@@ -64,7 +79,7 @@ def _rib(scene: Scene, name: str, number: int, line: NDArray[np.float64]) -> Non
     thick = np.linspace(4.2, 3.4, n)
     points, half = curve(line, np.stack([wide, thick], axis=1), 9.0)
     shape = strip(scene.grid, points, half, np.array([0.0, 0.0, 1.0]), 8.0)
-    scene.claim(name, shape, bony(scene, shape.d, 1.1, "rib_marrow"), gap=0.3, halo=0.4)
+    scene.claim(name, shape, bony(scene, shape.d, 0.6, "rib_marrow"), gap=0.3, halo=0.4)
 
 
 def _cartilage(scene: Scene, number: int, side: int, start: NDArray[np.float64]) -> None:
@@ -101,7 +116,16 @@ def _girdle(scene: Scene, side: int, word: str) -> None:
     flat = plates(scene.grid, np.stack([corners[[0, 1, 3]], corners[[1, 2, 3]], corners[[0, 3, 2]]]), 2.0)
     d = flat.d
     scene.claim(f"scapula_{word}", Field(flat.window, d), bony(scene, d, 1.2), gap=0.5)
-    head = p.place(_mirror([(172, -40, 455), (185, -30, 560) if raised else (190, -25, 360), (192, -20, 640) if raised else (200, -5, 170)], side))
+    head = p.place(
+        _mirror(
+            [
+                (172, -40, 455),
+                (185, -30, 560) if raised else (190, -25, 360),
+                (192, -20, 640) if raised else (200, -5, 170),
+            ],
+            side,
+        )
+    )
     points, radii = curve(head, np.array([22.0, 12.0, 12.0]), 10.0)
     arm = tube(scene.grid, points, radii)
     scene.claim(f"humerus_{word}", arm, bony(scene, arm.d, 3.0, "fat_marrow"), gap=0.5)
@@ -111,8 +135,11 @@ def arm_surface(scene: Scene, side: int) -> Field:
     """Distance of the arm's muscle envelope (deltoid to elbow), raised or down."""
     p = scene.patient
     down = p.spec.arms == "down"
-    line = [(160, -40, 455), (190, -28, 380), (202, -5, 200), (196, 40, 20)] if down else [
-        (150, -40, 440), (178, -34, 500), (188, -28, 560), (192, -20, 660)]
+    line = (
+        [(160, -40, 455), (190, -28, 380), (202, -5, 200), (196, 40, 20)]
+        if down
+        else [(150, -40, 440), (178, -34, 500), (188, -28, 560), (192, -20, 660)]
+    )
     points, radii = curve(p.place(_mirror(line, side)), np.array([50.0, 42.0, 38.0, 30.0]) * p.spec.muscle**0.5, 12.0)
     return tube(scene.grid, points, radii, 50.0)
 

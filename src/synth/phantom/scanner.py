@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from .grid import F32
-from .patient import Patient
-from .scene import Scene
+from synth.phantom.grid import Real
+from synth.phantom.patient import Patient
+from synth.phantom.scene import Scene
 
 
-def scan(scene: Scene, hu: F32, phase: str) -> F32:
+def scan(scene: Scene, hu: Real, phase: str) -> Real:
     """Add the table and correlated noise to noise-free HU; float32, clipped to the scanner's range."""
     patient = scene.patient
     rng = patient.stream("scan " + phase)
@@ -18,11 +18,10 @@ def scan(scene: Scene, hu: F32, phase: str) -> F32:
     sigma = [patient.spec.kernel_mm / s for s in scene.grid.spacing_mm]
     noise = _kernel_noise(rng, scene.grid.shape, sigma)
     image = ndimage.gaussian_filter(image, [0.5 * s for s in sigma], mode="nearest")
-    image = image + noise * _level(scene)[:, :, None] if False else image + noise * _slice_level(scene)
-    return np.clip(image, -1024.0, 3071.0).astype(np.float32)
+    return np.clip(image + noise * _slice_level(scene), -1024.0, 3071.0).astype(np.float32)
 
 
-def _kernel_noise(rng: np.random.Generator, shape: tuple[int, int, int], sigma: list[float]) -> F32:
+def _kernel_noise(rng: np.random.Generator, shape: tuple[int, int, int], sigma: list[float]) -> Real:
     """Unit-variance noise with a hump-shaped spectrum: smoothed white noise less a share of its own low frequencies."""
     white = rng.standard_normal(shape, dtype=np.float32)
     fine = ndimage.gaussian_filter(white, [max(s, 0.35) for s in sigma])
@@ -31,16 +30,16 @@ def _kernel_noise(rng: np.random.Generator, shape: tuple[int, int, int], sigma: 
     return (out / out.std()).astype(np.float32)
 
 
-def _slice_level(scene: Scene) -> F32:
-    """Noise (HU) per slice from the width of the body there: about sqrt(exp(mu * path)) under tube-current modulation."""
+def _slice_level(scene: Scene) -> Real:
+    """Noise (HU) of each slice: it grows with the body's width, damped by the modulation of the tube current."""
     inside = scene.surfaces["skin"] < 0
     width = inside.any(axis=1).sum(axis=0) * scene.grid.spacing_mm[0]
     base = scene.patient.spec.noise_hu * np.exp((np.clip(width, 200, 480) - 330.0) / 420.0)
-    finer = (4.0 / scene.grid.voxel_mm) ** 0.5  # thinner voxels collect fewer photons
-    return (base * finer * 0.8).astype(np.float32)[None, None, :]
+    finer = (4.0 / scene.grid.voxel_mm) ** 0.75  # smaller voxels average less of the correlated noise
+    return (base * finer).astype(np.float32)[None, None, :]
 
 
-def _table(scene: Scene, patient: Patient) -> F32:
+def _table(scene: Scene, patient: Patient) -> Real:
     """A thin curved couch below the patient, with foam in it."""
     w = scene.grid.full()
     rng = patient.stream("table")
@@ -54,4 +53,6 @@ def _table(scene: Scene, patient: Patient) -> F32:
     under = np.clip(0.5 - (np.abs(depth - 22.0) - 1.0) / scene.grid.spacing_mm[1], 0, 1) * 0.4
     foam = ((depth > 2) & (depth < 22)) * 0.06
     inside = np.abs(w.x) < half
-    return np.where(inside, -1000.0 + 900.0 * np.maximum(np.maximum(shell, under), foam), -1000.0) * np.ones(w.shape, np.float32)
+    return np.where(inside, -1000.0 + 900.0 * np.maximum(np.maximum(shell, under), foam), -1000.0) * np.ones(
+        w.shape, np.float32
+    )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from .grid import F32, Grid, Window
+from synth.phantom.grid import Grid, Real, Window
 
 FAR = 1.0e3
 MARGIN = 14.0  # how far outside a surface its distance is still known: fat gaps and warps are smaller
@@ -19,22 +19,22 @@ class Field:
     """A signed distance on a window; `along` (0..1) is the place on the centre line for tubes."""
 
     window: Window
-    d: F32
-    along: F32 | None = None
+    d: Real
+    along: Real | None = None
 
 
-def smooth_max(a: F32, b: F32, k: float) -> F32:
+def smooth_max(a: Real, b: Real, k: float) -> Real:
     """Intersection whose edge is rounded over `k` mm."""
     h = np.maximum(k - np.abs(a - b), 0.0) / k
     return np.maximum(a, b) + h * h * (k / 4)
 
 
-def smooth_min(a: F32, b: F32, k: float) -> F32:
+def smooth_min(a: Real, b: Real, k: float) -> Real:
     """Union whose crease is filled over `k` mm."""
     return -smooth_max(-a, -b, k)
 
 
-def occupancy(d: F32, voxel_mm: float) -> F32:
+def occupancy(d: Real, voxel_mm: float) -> Real:
     """Share of a voxel inside a surface at distance `d`: the box-filtered edge.
 
     Example:
@@ -44,8 +44,12 @@ def occupancy(d: F32, voxel_mm: float) -> F32:
     return np.clip(0.5 - d / voxel_mm, 0.0, 1.0)
 
 
-def ellipsoid(window: Window, centre: NDArray[np.floating], radii: tuple[float, float, float],
-              axes: NDArray[np.floating] | None = None) -> F32:
+def ellipsoid(
+    window: Window,
+    centre: NDArray[np.floating],
+    radii: tuple[float, float, float],
+    axes: NDArray[np.floating] | None = None,
+) -> Real:
     """First-order distance of an ellipsoid; rows of `axes` are its unit axes."""
     cx, cy, cz = (float(v) for v in centre)
     x, y, z = window.x - cx, window.y - cy, window.z - cz
@@ -58,8 +62,11 @@ def ellipsoid(window: Window, centre: NDArray[np.floating], radii: tuple[float, 
     return k0 * (k0 - 1.0) / k1
 
 
-def curve(points: NDArray[np.floating], values: NDArray[np.floating], step_mm: float = 6.0,
-          ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def curve(
+    points: NDArray[np.floating],
+    values: NDArray[np.floating],
+    step_mm: float = 6.0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Points every `step_mm` along the smooth curve through `points`, and `values` (N,) or (N, k) along it."""
     chord = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     n = max(int(np.ceil(chord[-1] / step_mm)) + 1, 2)
@@ -73,8 +80,13 @@ def tube(grid: Grid, points: NDArray[np.floating], radii: NDArray[np.floating], 
     return strip(grid, points, np.stack([radii, radii], axis=1), None, margin)
 
 
-def strip(grid: Grid, points: NDArray[np.floating], half: NDArray[np.floating],
-          lateral: NDArray[np.floating] | None, margin: float = MARGIN) -> Field:
+def strip(
+    grid: Grid,
+    points: NDArray[np.floating],
+    half: NDArray[np.floating],
+    lateral: NDArray[np.floating] | None,
+    margin: float = MARGIN,
+) -> Field:
     """Distance of a tube of elliptic section: half[:, 0] wide along `lateral`, half[:, 1] thick across it."""
     window = grid.around(points, float(half.max()) + margin)
     d = np.full(window.shape, FAR, np.float32)
@@ -92,8 +104,9 @@ def strip(grid: Grid, points: NDArray[np.floating], half: NDArray[np.floating],
     return Field(window, d, along)
 
 
-def _segment(box: Window, ends: NDArray[np.floating], half: NDArray[np.floating],
-             lateral: NDArray[np.floating] | None) -> tuple[F32, F32]:
+def _segment(
+    box: Window, ends: NDArray[np.floating], half: NDArray[np.floating], lateral: NDArray[np.floating] | None
+) -> tuple[Real, Real]:
     ax, ay, az = (float(v) for v in ends[0])
     bx, by, bz = (float(v) for v in ends[1] - ends[0])
     x, y, z = box.x - ax, box.y - ay, box.z - az
@@ -125,7 +138,7 @@ def plates(grid: Grid, triangles: NDArray[np.floating], thick: float, margin: fl
     return Field(window, d)
 
 
-def _triangle(box: Window, corners: NDArray[np.floating]) -> F32:
+def _triangle(box: Window, corners: NDArray[np.floating]) -> Real:
     """Unsigned distance to a triangle: to its plane where the foot lies inside, else to the nearest edge."""
     normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
     normal = normal / (np.linalg.norm(normal) + 1e-9)

@@ -15,8 +15,17 @@ REMOVABLE = ("kidney_left", "kidney_right", "gallbladder", "spleen")
 VIEWS = ("torso", "abdomen_pelvis", "abdomen", "chest_abdomen")
 STEATOSIS = ("S0", "S1", "S2", "S3")
 LIVER_STATES = ("normal", "cirrhotic")
-LESION_TYPES = ("liver_cyst", "metastasis", "hepatocellular_carcinoma", "liver_hemangioma",
-                "kidney_cyst_left", "kidney_cyst_right", "kidney_stone", "gallstone", "lung_nodule")
+LESION_TYPES = (
+    "liver_cyst",
+    "metastasis",
+    "hepatocellular_carcinoma",
+    "liver_hemangioma",
+    "kidney_cyst_left",
+    "kidney_cyst_right",
+    "kidney_stone",
+    "gallstone",
+    "lung_nodule",
+)
 
 
 @dataclass(frozen=True)
@@ -31,15 +40,20 @@ class LesionSpec:
         if self.name not in LESION_TYPES:
             raise InputError("lesion", expected=f"one of {', '.join(LESION_TYPES)}", got=self.name, fix="pick one")
         if not 2 <= self.diameter_mm <= 120:
-            raise InputError(f"lesion '{self.name}'", expected="a diameter of 2 to 120 mm",
-                             got=f"{self.diameter_mm:g} mm", fix="change diameter_mm")
+            raise InputError(
+                f"lesion '{self.name}'",
+                expected="a diameter of 2 to 120 mm",
+                got=f"{self.diameter_mm:g} mm",
+                fix="change diameter_mm",
+            )
 
 
 @dataclass(frozen=True)
 class PhantomSpec:
     """A patient and a scan; `sample_spec(seed)` draws one, `dataclasses.replace` changes what matters.
 
-    Sizes are relative to a standard adult; `belly` is visceral fat (0 lean, 1 obese); `breath_mm` lowers the diaphragm.
+    Sizes are relative to a standard adult; `belly` is visceral fat (0 lean, 1 obese); `breath_mm` lowers the diaphragm;
+    `noise_hu` is that of a 4 mm voxel in the abdomen, `kernel_mm` the reconstruction's blur.
 
     Example:
         >>> PhantomSpec(absent=("spleen",)).absent
@@ -65,7 +79,7 @@ class PhantomSpec:
     phases: tuple[str, ...] = ("portal_venous",)
     field_of_view: str = "abdomen_pelvis"
     centre_z_mm: float | None = None
-    noise_hu: float = 12.0
+    noise_hu: float = 7.0
     kernel_mm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -117,20 +131,36 @@ def sample_spec(seed: int) -> PhantomSpec:
         phase=phase,
         phases=(phase,),
         field_of_view=str(rng.choice(VIEWS, p=[0.25, 0.4, 0.2, 0.15])),
-        noise_hu=float(rng.gamma(5.0, 2.6)),
+        noise_hu=float(np.clip(7.0 * np.exp(rng.normal(0, 0.4)), 2.5, 20.0)),
         kernel_mm=float(rng.uniform(0.6, 1.6)),
     )
 
 
 _SITES = {
-    "liver_cyst": "liver", "metastasis": "liver", "hepatocellular_carcinoma": "liver", "liver_hemangioma": "liver",
-    "kidney_cyst_left": "kidney_left", "kidney_cyst_right": "kidney_right", "gallstone": "gallbladder",
+    "liver_cyst": "liver",
+    "metastasis": "liver",
+    "hepatocellular_carcinoma": "liver",
+    "liver_hemangioma": "liver",
+    "kidney_cyst_left": "kidney_left",
+    "kidney_cyst_right": "kidney_right",
+    "gallstone": "gallbladder",
 }
-_LUNGS = ("lung_upper_lobe_left", "lung_lower_lobe_left", "lung_upper_lobe_right", "lung_middle_lobe_right",
-          "lung_lower_lobe_right")
+_LUNGS = (
+    "lung_upper_lobe_left",
+    "lung_lower_lobe_left",
+    "lung_upper_lobe_right",
+    "lung_middle_lobe_right",
+    "lung_lower_lobe_right",
+)
 _SIZES = {  # median and spread (natural logarithm) of the diameter in mm
-    "liver_cyst": (18, 0.5), "metastasis": (22, 0.45), "hepatocellular_carcinoma": (30, 0.4), "liver_hemangioma": (22, 0.4),
-    "kidney_cyst_left": (24, 0.5), "kidney_cyst_right": (24, 0.5), "kidney_stone": (7, 0.4), "gallstone": (11, 0.4),
+    "liver_cyst": (18, 0.5),
+    "metastasis": (22, 0.45),
+    "hepatocellular_carcinoma": (30, 0.4),
+    "liver_hemangioma": (22, 0.4),
+    "kidney_cyst_left": (24, 0.5),
+    "kidney_cyst_right": (24, 0.5),
+    "kidney_stone": (7, 0.4),
+    "gallstone": (11, 0.4),
     "lung_nodule": (11, 0.4),
 }
 _FREQUENCY = (0.2, 0.2, 0.1, 0.08, 0.1, 0.1, 0.07, 0.06, 0.09)
@@ -140,7 +170,9 @@ def _sample_lesions(rng: np.random.Generator, absent: tuple[str, ...]) -> tuple[
     out = []
     for _ in range(int(rng.poisson(1.3))):
         name = str(rng.choice(LESION_TYPES, p=_FREQUENCY))
-        organ = _SITES.get(name) or str(rng.choice(_LUNGS if name == "lung_nodule" else ("kidney_left", "kidney_right")))
+        organ = _SITES.get(name) or str(
+            rng.choice(_LUNGS if name == "lung_nodule" else ("kidney_left", "kidney_right"))
+        )
         median, spread = _SIZES[name]
         count = 1 + int(rng.poisson(1.2)) if name == "metastasis" else 1
         for _ in range(count):

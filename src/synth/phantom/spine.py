@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .grid import F32, Window
-from .scene import Scene
-from .sdf import FAR, Field, curve, occupancy, smooth_max, strip, tube
+from synth.phantom.grid import Real, Window
+from synth.phantom.scene import Scene
+from synth.phantom.sdf import FAR, Field, curve, occupancy, smooth_max, strip, tube
 
 # Standard height of the middle of each vertebral body, its height, half width and half depth (mm).
 LEVELS: dict[str, tuple[float, float, float, float]] = {
-    "L5": (17, 28, 26, 17), "L4": (54, 29, 25, 17), "L3": (91, 29, 24, 17), "L2": (127, 28.5, 23, 16.5),
-    "L1": (162, 27.5, 22, 16), "T12": (196, 26, 21, 15.5), "T11": (227, 24.5, 19, 15.5), "T10": (256, 23.5, 17, 15),
-    "T9": (283, 23, 16, 14.5), "T8": (309, 22, 15.5, 14), "T7": (334, 21, 15, 13.5), "T6": (358, 20, 14.5, 13),
-    "T5": (381, 19.5, 14, 12.5), "T4": (403, 18.5, 14, 11.5), "T3": (424, 18, 14.5, 11), "T2": (444, 17.5, 15, 10.5),
-    "T1": (463, 17, 16, 10), "C7": (481, 14.5, 15, 9), "C6": (497, 13, 14, 8.5), "C5": (512, 12.5, 13, 8),
-    "C4": (527, 12.5, 12.5, 8), "C3": (542, 12.5, 12, 8),
+    "L5": (17, 28, 26, 17),
+    "L4": (54, 29, 25, 17),
+    "L3": (91, 29, 24, 17),
+    "L2": (127, 28.5, 23, 16.5),
+    "L1": (162, 27.5, 22, 16),
+    "T12": (196, 26, 21, 15.5),
+    "T11": (227, 24.5, 19, 15.5),
+    "T10": (256, 23.5, 17, 15),
+    "T9": (283, 23, 16, 14.5),
+    "T8": (309, 22, 15.5, 14),
+    "T7": (334, 21, 15, 13.5),
+    "T6": (358, 20, 14.5, 13),
+    "T5": (381, 19.5, 14, 12.5),
+    "T4": (403, 18.5, 14, 11.5),
+    "T3": (424, 18, 14.5, 11),
+    "T2": (444, 17.5, 15, 10.5),
+    "T1": (463, 17, 16, 10),
+    "C7": (481, 14.5, 15, 9),
+    "C6": (497, 13, 14, 8.5),
+    "C5": (512, 12.5, 13, 8),
+    "C4": (527, 12.5, 12.5, 8),
+    "C3": (542, 12.5, 12, 8),
 }
 
 
-def bony(scene: Scene, d: F32, shell_mm: float, marrow: str = "trabecular") -> list[tuple[str, F32]]:
+def bony(scene: Scene, d: Real, shell_mm: float, marrow: str = "trabecular") -> list[tuple[str, Real]]:
     """Split a bone into a cortical shell and its marrow, exact within each voxel."""
     h = scene.grid.voxel_mm
     whole, core = occupancy(d, h), occupancy(d + shell_mm, h)
@@ -37,12 +55,13 @@ def level_frame(scene: Scene, z: float) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def draw_spine(scene: Scene) -> None:
+    """Canal, sacrum, vertebrae and discs."""
     _cord(scene)
     _sacrum(scene)
     for name, (z, height, wide, deep) in LEVELS.items():
         _vertebra(scene, name, z, height, wide, deep)
     names = list(LEVELS)
-    for low, high in zip(names, names[1:], strict=False):
+    for low, high in itertools.pairwise(names):
         _disc(scene, low, high)
 
 
@@ -65,14 +84,16 @@ def _back(tangent: NDArray[np.float64]) -> NDArray[np.float64]:
     return out / np.linalg.norm(out)
 
 
-def _frame_coordinates(w: Window, centre: NDArray[np.float64], tangent: NDArray[np.float64]) -> tuple[F32, F32, F32]:
+def _frame_coordinates(w: Window, centre: NDArray[np.float64], tangent: NDArray[np.float64]) -> tuple[Real, Real, Real]:
     back = _back(tangent)
     x, y, z = w.x - float(centre[0]), w.y - float(centre[1]), w.z - float(centre[2])
     up = x * float(tangent[0]) + y * float(tangent[1]) + z * float(tangent[2])
     return x, -(y * float(back[1]) + z * float(back[2])), up
 
 
-def _body(w: Window, centre: NDArray[np.float64], tangent: NDArray[np.float64], half: tuple[float, float, float]) -> F32:
+def _body(
+    w: Window, centre: NDArray[np.float64], tangent: NDArray[np.float64], half: tuple[float, float, float]
+) -> Real:
     """A drum with a waist, flat ends and a hollow back, half = (wide, deep, high)."""
     x, y, up = _frame_coordinates(w, centre, tangent)
     wide, deep, high = half
@@ -99,14 +120,19 @@ def _vertebra(scene: Scene, name: str, z: float, height: float, wide: float, dee
 
     canal = 26.0 if lumbar else 22.0
     end = at(0, canal + 36, -4) if lumbar else at(0, canal + 30, 0 if neck else -22)
-    bars = [(np.array([at(0, canal + 9, -1), end]), (3.0, 3.5), 9.0 if lumbar else 4.0)]
+    bars = [(np.array([at(0, canal + 9, -1), end]), (3.6, 4.2), 9.5 if lumbar else 4.5)]
     for side in (1.0, -1.0):
-        bars.append((np.array([at(side * wide * 0.62, deep * 0.8, 6), at(side * 15, canal + 1, 3)]), (5.5, 4.5), 0.0))
-        bars.append((np.array([at(side * 15, canal + 1, 1), at(side * 2, canal + 11, -2)]), (4.0, 3.5), 5.0))
+        bars.append((np.array([at(side * wide * 0.62, deep * 0.8, 6), at(side * 15, canal + 1, 3)]), (6.5, 5.5), 0.0))
+        bars.append((np.array([at(side * 15, canal + 1, 1), at(side * 2, canal + 11, -2)]), (4.8, 4.2), 6.0))
         tip = at(side * 42, canal + 3, 1) if lumbar else at(side * (22 if neck else 31), canal + (0 if neck else 13), 4)
-        bars.append((np.array([at(side * 15, canal, 2), tip]), (4.0, 3.5), 0.0))
-        bars.append((np.array([at(side * 17, canal + 3, high * 1.1), at(side * 17, canal + 5, -high * 1.15)]),
-                     (5.0 if lumbar else 3.5,) * 2, 0.0))
+        bars.append((np.array([at(side * 15, canal, 2), tip]), (4.8, 4.0), 0.0))
+        bars.append(
+            (
+                np.array([at(side * 17, canal + 3, high * 1.1), at(side * 17, canal + 5, -high * 1.15)]),
+                (6.5 if lumbar else 4.2,) * 2,
+                0.0,
+            )
+        )
     for line, (a, b), extra in bars:
         part = strip(scene.grid, line, np.array([[a + extra, a], [b + extra, b]]), tangent if extra else None)
         _merge(w, d, part)
@@ -115,10 +141,12 @@ def _vertebra(scene: Scene, name: str, z: float, height: float, wide: float, dee
     scene.claim(f"vertebrae_{name}", Field(w, d), bony(scene, d, shell), gap=0.0, halo=0.7)
 
 
-def _merge(w: Window, d: F32, part: Field) -> None:
+def _merge(w: Window, d: Real, part: Field) -> None:
     """Union `part` into `d`, both cut to the voxels they share."""
-    a = tuple(slice(max(p.start, q.start), max(min(p.stop, q.stop), max(p.start, q.start)))
-              for p, q in zip(w.slices, part.window.slices, strict=True))
+    a = tuple(
+        slice(max(p.start, q.start), max(min(p.stop, q.stop), max(p.start, q.start)))
+        for p, q in zip(w.slices, part.window.slices, strict=True)
+    )
     mine = tuple(slice(c.start - p.start, c.stop - p.start) for c, p in zip(a, w.slices, strict=True))
     theirs = tuple(slice(c.start - q.start, c.stop - q.start) for c, q in zip(a, part.window.slices, strict=True))
     d[mine] = np.minimum(d[mine], part.d[theirs])
@@ -138,8 +166,10 @@ def _disc(scene: Scene, low: str, high: str) -> None:
 def _sacrum(scene: Scene) -> None:
     """A curved wedge with its wings; its upper third is vertebrae_S1, the rest sacrum, coccyx included."""
     p = scene.patient
-    line = p.wander("sacrum", [(0, -24, -8), (0, -42, -32), (0, -60, -60), (0, -68, -85), (0, -66, -108), (0, -56, -126)], 1.5)
-    half = np.array([(54, 15), (52, 14), (36, 11), (26, 8), (15, 5), (6, 4)], float)
+    line = p.wander(
+        "sacrum", [(0, -24, -8), (0, -42, -32), (0, -60, -60), (0, -68, -85), (0, -66, -108), (0, -56, -126)], 1.5
+    )
+    half = np.array([(56, 19), (54, 18), (40, 14), (28, 10), (16, 6), (6, 4)], float)
     half[:, 0] *= p.spec.width
     points, sizes = curve(line, half, 8.0)
     shape = strip(scene.grid, points, sizes, np.array([1.0, 0.0, 0.0]))
@@ -148,7 +178,7 @@ def _sacrum(scene: Scene) -> None:
         return
     top = float(line[0, 2])
     tilt = (w.z - top - 5) * 0.86 + (w.y - float(line[0, 1])) * 0.5  # the endplate faces up and forward
-    d = smooth_max(shape.d, np.broadcast_to(tilt, w.shape), 4.0) + scene.rough("sacrum", w, 1.5, 16.0)
+    d: Real = smooth_max(shape.d, np.broadcast_to(tilt, w.shape), 4.0) + scene.rough("sacrum", w, 1.5, 16.0)
     part = tilt > -27.0 * p.spec.height
     for x, y, z in ((20, -36, -24), (21, -52, -50), (18, -64, -74), (14, -70, -94)):
         for side in (1, -1):
@@ -158,5 +188,7 @@ def _sacrum(scene: Scene) -> None:
             _merge(w, cut, bore)
             d = smooth_max(d, -cut, 2.0)
     for name, keep in (("vertebrae_S1", part), ("sacrum", ~part)):
-        own = np.where(keep, d, np.maximum(d, np.where(part, -tilt - 27.0 * p.spec.height, tilt + 27.0 * p.spec.height) * -1))
-        scene.claim(name, Field(w, own.astype(np.float32)), bony(scene, d, 1.3), halo=0.7)
+        own = np.where(
+            keep, d, np.maximum(d, np.where(part, -tilt - 27.0 * p.spec.height, tilt + 27.0 * p.spec.height) * -1)
+        )
+        scene.claim(name, Field(w, own.astype(np.float32)), bony(scene, d, 1.0, "sacral_marrow"), halo=0.7)

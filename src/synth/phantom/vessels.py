@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .scene import Scene
-from .sdf import Field, curve, occupancy, tube
+from synth.phantom.scene import Scene
+from synth.phantom.sdf import Field, curve, occupancy, tube
 
 Points = list[tuple[float, float, float]]
 
@@ -17,8 +17,19 @@ def along_spine(scene: Scene, heights: list[float], x: list[float], ahead: list[
     return [(a, float(b) + c, z) for a, b, c, z in zip(x, y, ahead, heights, strict=True)]
 
 
-def vessel(scene: Scene, name: str | None, points: Points, radii: list[float], material: str, *, wander: float = 1.5,
-           gap: float = 0.3, halo: float = 1.0, stream: str | None = None, within: np.ndarray | None = None) -> Field:
+def vessel(
+    scene: Scene,
+    name: str | None,
+    points: Points,
+    radii: list[float],
+    material: str,
+    *,
+    wander: float = 1.5,
+    gap: float = 0.3,
+    halo: float = 1.0,
+    stream: str | None = None,
+    within: np.ndarray | None = None,
+) -> Field:
     """Draw one vessel through standard landmarks; its calibre varies by patient."""
     key = stream or name or material
     size = float(scene.patient.stream("calibre " + key).normal(1.0, 0.08))
@@ -27,6 +38,7 @@ def vessel(scene: Scene, name: str | None, points: Points, radii: list[float], m
 
 
 def aorta_line(scene: Scene) -> Points:
+    """Landmarks of the aorta from its root to its fork."""
     root: Points = [(-2, 14, 322), (10, 26, 350), (16, 22, 378), (4, 4, 400), (-16, -14, 404)]
     heights = [388.0, 350.0, 300.0, 250.0, 200.0, 150.0, 100.0, 58.0]
     x = [-25.0, -27.0, -22.0, -12.0, -6.0, -6.0, -8.0, -6.0]
@@ -35,13 +47,20 @@ def aorta_line(scene: Scene) -> Points:
 
 
 def draw_great_vessels(scene: Scene) -> None:
+    """Aorta, cavae, iliac vessels, airway, and the branches of the arch and of the abdominal aorta."""
     aorta = aorta_line(scene)
     wide = float(scene.patient.stream("aorta width").uniform(0.85, 1.2))
     radii = [16, 16.5, 15.5, 14.5, 13.5, 13, 12.5, 12.5, 12, 11.5, 10.5, 9.5, 9]
     vessel(scene, "aorta", aorta, [r * wide for r in radii], "arterial_blood", halo=1.5)
     cava = along_spine(scene, [42, 90, 150, 205], [17, 18, 20, 22], [28, 29, 30, 36])
-    vessel(scene, "inferior_vena_cava", [*cava, (25, 8, 245), (24, 14, 275)], [11, 11, 12, 13, 14, 14], "caval_blood",
-           halo=0.0)
+    vessel(
+        scene,
+        "inferior_vena_cava",
+        [*cava, (25, 8, 245), (24, 14, 275)],
+        [11, 11, 12, 13, 14, 14],
+        "caval_blood",
+        halo=0.0,
+    )
     vessel(scene, "superior_vena_cava", [(28, 20, 320), (30, 14, 360), (31, 14, 398)], [10, 10, 9], "venous_blood")
     _airway(scene)
     _arch(scene)
@@ -66,14 +85,28 @@ def _airway(scene: Scene) -> None:
 def _arch(scene: Scene) -> None:
     vessel(scene, "brachiocephalic_trunk", [(8, 6, 404), (16, 14, 425), (24, 12, 445)], [7, 6.5, 6], "arterial_blood")
     for word, side, base in (("right", 1, (24, 12, 445)), ("left", -1, (-10, -4, 408))):
-        x, y, z = base
-        vessel(scene, f"common_carotid_artery_{word}", [base, (side * 24, 10, 465), (side * 26, 8, 540)], [4, 4, 4],
-               "arterial_blood")
+        vessel(
+            scene,
+            f"common_carotid_artery_{word}",
+            [base, (side * 24, 10, 465), (side * 26, 8, 540)],
+            [4, 4, 4],
+            "arterial_blood",
+        )
         low = base if side == 1 else (-18, -14, 406)
-        vessel(scene, f"subclavian_artery_{word}", [low, (side * 36, -6, 455), (side * 75, 0, 462), (side * 130, -20, 458)],
-               [5, 5, 4.5, 4], "arterial_blood")
-        vessel(scene, f"brachiocephalic_vein_{word}", [(31, 14, 398), (side * 28, 22, 424), (side * 34, 24, 444)],
-               [8, 7.5, 7], "venous_blood")
+        vessel(
+            scene,
+            f"subclavian_artery_{word}",
+            [low, (side * 36, -6, 455), (side * 75, 0, 462), (side * 130, -20, 458)],
+            [5, 5, 4.5, 4],
+            "arterial_blood",
+        )
+        vessel(
+            scene,
+            f"brachiocephalic_vein_{word}",
+            [(31, 14, 398), (side * 28, 22, 424), (side * 34, 24, 444)],
+            [8, 7.5, 7],
+            "venous_blood",
+        )
 
 
 def _iliacs(scene: Scene, fork: tuple[float, float, float], caval: tuple[float, float, float]) -> None:
@@ -92,16 +125,38 @@ def _branches(scene: Scene, aorta: Points) -> None:
     """Coeliac trunk, mesenteric and renal vessels: unnamed in the vocabulary, drawn as blood."""
     front = {z: np.interp(z, [p[2] for p in aorta[::-1]], [p[1] for p in aorta[::-1]]) for z in (120, 150, 172, 184)}
     y = {z: float(v) for z, v in front.items()}
-    vessel(scene, None, [(-6, y[184] + 8, 184), (-4, y[184] + 22, 184), (26, y[184] + 22, 190)], [4, 3.5, 2.8],
-           "arterial_blood", stream="coeliac", gap=0.0)
-    vessel(scene, None, [(-6, y[172] + 8, 172), (-5, y[172] + 22, 152), (0, y[172] + 34, 105), (14, y[172] + 40, 60)],
-           [4, 4, 3.5, 2.8], "arterial_blood", stream="superior mesenteric", gap=0.0, halo=4.0)
+    vessel(
+        scene,
+        None,
+        [(-6, y[184] + 8, 184), (-4, y[184] + 22, 184), (26, y[184] + 22, 190)],
+        [4, 3.5, 2.8],
+        "arterial_blood",
+        stream="coeliac",
+        gap=0.0,
+    )
+    vessel(
+        scene,
+        None,
+        [(-6, y[172] + 8, 172), (-5, y[172] + 22, 152), (0, y[172] + 34, 105), (14, y[172] + 40, 60)],
+        [4, 4, 3.5, 2.8],
+        "arterial_blood",
+        stream="superior mesenteric",
+        gap=0.0,
+        halo=4.0,
+    )
     for word, side in (("left", -1), ("right", 1)):
         if f"kidney_{word}" in scene.patient.spec.absent:
             continue
         start = (-7 + 9 * side, y[150] - 4, 148)
-        vessel(scene, None, [start, (side * 26, -14, 143), (side * 46, -28, 140)], [3.2, 3, 2.8], "arterial_blood",
-               stream=f"renal artery {word}", gap=0.0)
+        vessel(
+            scene,
+            None,
+            [start, (side * 26, -14, 143), (side * 46, -28, 140)],
+            [3.2, 3, 2.8],
+            "arterial_blood",
+            stream=f"renal artery {word}",
+            gap=0.0,
+        )
         hub = (18, y[150] + 1, 140) if side == 1 else (14, y[150] + 13, 146)
         path: Points = [hub, (side * 30, 2, 140), (side * 46, -24, 136)]
         if side == -1:
@@ -119,11 +174,20 @@ def portal_lines(scene: Scene) -> list[tuple[Points, list[float]]]:
 
 
 def draw_portal(scene: Scene) -> None:
+    """Portal vein with the superior mesenteric vein, and the splenic vein where there is a spleen."""
     for i, (points, radii) in enumerate(portal_lines(scene)):
         keep = not (i == 1 and "spleen" in scene.patient.spec.absent)
         if keep:
-            vessel(scene, "portal_vein_and_splenic_vein", points, radii, "portal_blood", gap=0.0, halo=0.8,
-                   stream=f"portal {i}")
+            vessel(
+                scene,
+                "portal_vein_and_splenic_vein",
+                points,
+                radii,
+                "portal_blood",
+                gap=0.0,
+                halo=0.8,
+                stream=f"portal {i}",
+            )
 
 
 def liver_vessels(scene: Scene) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
@@ -150,8 +214,12 @@ def liver_vessels(scene: Scene) -> dict[str, tuple[NDArray[np.float64], NDArray[
 def draw_crura(scene: Scene) -> None:
     """The crura of the diaphragm, on both sides of the aorta."""
     for side in (1, -1):
-        points = along_spine(scene, [110, 150, 190, 222, 244], [side * 10, side * 13, side * 15, side * 12, side * 3],
-                             [17.0, 20.0, 28.0, 40.0, 50.0])
+        points = along_spine(
+            scene,
+            [110, 150, 190, 222, 244],
+            [side * 10, side * 13, side * 15, side * 12, side * 3],
+            [17.0, 20.0, 28.0, 40.0, 50.0],
+        )
         line, r = curve(scene.patient.wander(f"crus {side}", points, 1.0), np.array([3.0, 4.5, 5.5, 5.5, 5.0]), 7.0)
         scene.claim("skeletal_muscle", tube(scene.grid, line, r), "muscle", gap=0.3, halo=0.6)
 
@@ -166,7 +234,7 @@ def draw_mesentery(scene: Scene, loops: list[tuple[NDArray[np.float64], NDArray[
     for end in ends[rng.permutation(len(ends))[:60]]:
         start = root[int(rng.integers(3))] + rng.normal(0, 5, 3)
         middle = (start + end) / 2 + rng.normal(0, 8, 3)
-        line, r = curve(np.stack([start, middle, end]), np.array([2.0, 1.6, 1.2]), 9.0)
+        line, r = curve(np.stack([start, middle, end]), np.array([2.3, 1.8, 1.4]), 9.0)
         shape = tube(scene.grid, line, r, 5.0)
         fine = np.minimum(2 * 1.6 / scene.grid.voxel_mm, 1.0) * np.ones(shape.window.shape, np.float32)
         scene.claim(None, shape, [("portal_blood", fine), ("visceral_fat", 1 - fine)], gap=None)

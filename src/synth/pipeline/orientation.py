@@ -32,6 +32,10 @@ _ABOVE = (
     ("vertebra_lumbar", "sacrum"),
 )
 _AIR_HU, _FAT_HU, _BONE_HU = -400.0, -250.0, 60.0
+_ANATOMY = (Kind.organ, Kind.substructure)
+_BONY = frozenset({"bone", *VOCABULARY.descendants("bone")})
+# Their content may be gas as well as tissue.
+_HOLLOW = frozenset({"bowel", "stomach", "trachea", "esophagus", "larynx", "pharynx", "oral_cavity", "face"})
 _PER_ENTITY = 500
 _LEAST_GAIN, _LEAST_FIT = 0.05, 0.5
 
@@ -122,10 +126,10 @@ class _Sample:
 
 def _samples(parse: Parse) -> Iterator[_Sample]:
     for entity in parse.entities:
-        if entity.id not in parse.present_ids or (entity.kind is not Kind.organ and entity.name not in _BONY):
+        if entity.id not in parse.present_ids or not (entity.kind in _ANATOMY or entity.name in _BONY):
             continue
         names = {entity.name, *VOCABULARY.ancestors(entity.name)}
-        if names & {"bowel", "stomach", "trachea", "esophagus", "larynx", "pharynx", "oral_cavity", "face"}:
+        if names & _HOLLOW:
             continue
         voxels = parse.masks[entity.id].indices()
         step = max(1, len(voxels) // _PER_ENTITY)
@@ -135,9 +139,6 @@ def _samples(parse: Parse) -> Iterator[_Sample]:
             yield _Sample(voxels[::step], _BONE_HU, np.inf)
         else:
             yield _Sample(voxels[::step], _FAT_HU, np.inf)
-
-
-_BONY = frozenset({"bone", *VOCABULARY.descendants("bone")})
 
 
 def _fit(image: Volume, samples: list[_Sample], axis: int | None, last: NDArray[np.int64]) -> float:

@@ -21,10 +21,14 @@ from synth.training.config import TrainConfig
 from synth.volume import Mask, resample
 
 
-def fit_audit(config: TrainConfig, folder: Path, *, log: Callable[[str], None]) -> dict[str, Any]:
-    """Fit and write an `AuditModel`; returns what it was fitted on."""
-    log("counting intensities")
-    prior = IntensityPrior.fit(_images(config), spacing_mm=config.spacing_mm)
+def fit_audit(
+    config: TrainConfig, folder: Path, *, log: Callable[[str], None], prior: IntensityPrior | None = None
+) -> dict[str, Any]:
+    """Fit and write an `AuditModel`; returns what it was fitted on. A `prior` that is given is not counted again."""
+    if prior is None:
+        log("counting intensities")
+        prior = IntensityPrior.fit(_images(config), spacing_mm=config.spacing_mm)
+        AuditModel(prior, {}).save(folder)
     judges: dict[str, Judge] = {}
     for name in config.model.get("decoders", ["direct"]):
         decoder = load_decoder(name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from synth.conditioning import Codec, Scene
 from synth.errors import InputError
-from synth.interop import import_labels
+from synth.interop import import_labels, with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse, load_bundle
 from synth.volume import Mask, Volume, read_volume, resample
@@ -30,6 +31,8 @@ class SetConfig:
     Attributes:
         layout: a key of `LAYOUTS`; path: its folder; weight: how often a step draws from it, relative to the others.
         crop: side of the cubic crops, voxels; batch: crops a step.
+        limit: use the first so many cases only; 0 for all.
+        tissue: add body, fat, bone and air, drawn from the image by threshold, as entities.
     """
 
     layout: str
@@ -37,6 +40,8 @@ class SetConfig:
     weight: float = 1.0
     crop: int = 32
     batch: int = 8
+    limit: int = 0
+    tissue: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +59,26 @@ class Case:
 
 def load_cases(config: SetConfig, codec: Codec, spacing_mm: float) -> list[Case]:
     """All cases of a set, resampled."""
-    return [make_case(name, image, parse, codec, spacing_mm) for name, image, parse in read_set(config)]
+    cases = read_set(config)
+    return [make_case(name, image, parse, codec, spacing_mm, tissue=config.tissue) for name, image, parse in cases]
 
 
 def read_set(config: SetConfig) -> Iterator[tuple[str, Volume, Parse]]:
     """The images and parses of a set, each on its own grid."""
     if config.layout not in LAYOUTS:
         raise InputError("layout", expected=f"one of {sorted(LAYOUTS)}", got=config.layout, fix="correct the config")
-    return LAYOUTS[config.layout](Path(config.path))
+    return islice(LAYOUTS[config.layout](Path(config.path)), config.limit or None)
 
 
-def make_case(name: str, image: Volume, parse: Parse, codec: Codec, spacing_mm: float) -> Case:
+def make_case(
+    name: str, image: Volume, parse: Parse, codec: Codec, spacing_mm: float, *, tissue: bool = False
+) -> Case:
+    """Put one image and its parse on the decoder's grid."""
     grid = image.geometry.with_spacing(spacing_mm)
-    small = resample(image, grid)
-    return Case(name, small.array, Scene.from_parse(parse.resampled(grid), codec), body_mask(small))
+    small, parse = resample(image, grid), parse.resampled(grid)
+    if tissue:
+        parse = with_tissues(parse, small)
+    return Case(name, small.array, Scene.from_parse(parse, codec), body_mask(small))
 
 
 def _openkbp(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:

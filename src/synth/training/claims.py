@@ -22,7 +22,6 @@ from synth.volume import Mask
 
 TRUE, MOVED, NOTHING = 1, 0, -1
 SHIFT_MM = (8.0, 64.0)
-WHOLE = 0.3  # share of the empty examples in which the whole crop is hidden: rendering from the scene alone
 SAME_DICE = 0.8  # a moved mask that still overlaps this much is no false claim
 
 
@@ -39,16 +38,23 @@ class Example:
 
 
 class ClaimSampler:
-    """Draws examples from cases, every draw from the generator it is given."""
+    """Draws examples from cases, every draw from the generator it is given.
 
-    def __init__(self, cases: list[Case], crop: int) -> None:
-        self.cases, self.crop = cases, crop
+    Args:
+        cases: to draw from; crop: side of the cubes, voxels.
+        empty: share of examples without a claim; whole: share of those in which everything is hidden, so that the crop is
+            rendered from the scene alone.
+    """
+
+    def __init__(self, cases: list[Case], crop: int, *, empty: float = 0.2, whole: float = 0.3) -> None:
+        self.cases, self.crop, self.whole = cases, crop, whole
+        self.chance = [(1 - empty) / 2, (1 - empty) / 2, empty]
         self.claimable = [_claimable(case) for case in cases]
 
     def draw(self, rng: np.random.Generator) -> Example:
         which = int(rng.integers(len(self.cases)))
         case, rows = self.cases[which], self.claimable[which]
-        kind = rng.choice([TRUE, MOVED, NOTHING], p=[0.4, 0.4, 0.2]) if rows else NOTHING
+        kind = rng.choice([TRUE, MOVED, NOTHING], p=self.chance) if rows else NOTHING
         if kind == NOTHING:
             return self._unclaimed(case, rng)
         row = int(rng.choice(rows))
@@ -60,7 +66,7 @@ class ClaimSampler:
                 return self._unclaimed(case, rng)
         else:
             claim = jitter(own, case.scene.grid, rng) if rng.random() < 0.6 else own
-        keep = [i for i in _dropout(case.scene, rng) if i != row]
+        keep = [i for i in _dropout(case.scene, rng, tissue=False) if i != row]
         scene = case.scene.select([*keep, row]).with_mask(len(keep), claim)
         if rng.random() < 0.7:
             scene = scene.without_attributes()
@@ -76,13 +82,13 @@ class ClaimSampler:
         return Example(scene.crop(box), rest.crop(box), hu, inside, hole, truth)
 
     def _unclaimed(self, case: Case, rng: np.random.Generator) -> Example:
-        scene = case.scene.select(_dropout(case.scene, rng))
+        scene = case.scene.select(_dropout(case.scene, rng, tissue=bool(rng.random() < 0.6)))
         blob = _ellipsoid(case, rng)
         box = _box_near(blob, self.crop, rng)
         crop = scene.crop(box)
         hu, inside = _image(case, box, rng)
         hole = hole_in_box(blob, box, margin=0)
-        if rng.random() < WHOLE:
+        if rng.random() < self.whole:
             everywhere = np.ones_like(hole.core)
             hole = Hole(box, everywhere, everywhere)
         return Example(crop, crop, hu, inside, hole, NOTHING)
@@ -113,10 +119,12 @@ def _claimable(case: Case) -> list[int]:
     ]
 
 
-def _dropout(scene: Scene, rng: np.random.Generator) -> list[int]:
-    """Rows kept: all, or each with a chance drawn for this example; tissues go together."""
+def _dropout(scene: Scene, rng: np.random.Generator, *, tissue: bool) -> list[int]:
+    """Rows kept: all, or each with a chance drawn for this example; tissues together or not at all.
+
+    Claims are judged without tissues: their masks were drawn from the very image that the hole hides.
+    """
     share = rng.choice([0.0, 0.15, 0.5])
-    tissue = rng.random() < 0.5
     return [
         i
         for i in range(len(scene))

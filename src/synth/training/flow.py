@@ -1,7 +1,7 @@
 """Training the flow decoder: flow matching in the autoencoder's latents, and telling true claims from moved ones.
 
 Each example is a crop whose hole is rendered given the latents around it, or, a third of the time, the whole crop from
-the scene alone. The scene that explains the image (with a true claim, without a moved one) trains the velocity; the
+the scene alone, half of those with tissue entities. The scene that explains the image (with a true claim, without a moved one) trains the velocity; the
 difference of the errors of both scenes, at the same noise and times, trains the evidence.
 """
 
@@ -28,7 +28,8 @@ from synth.training.claims import MOVED, NOTHING, ClaimSampler
 from synth.training.config import TrainConfig
 from synth.training.direct import ClaimBatch, renamed_codec, stack, tuples
 
-FROM_SCENE = 0.35  # share of examples rendered without context
+FROM_SCENE = 0.1  # share of claims that are rendered without context
+EMPTY, WHOLE = 0.45, 0.6  # examples without a claim, and those of them rendered from the scene alone
 CLAIM_TIMES = (0.2, 0.7)  # where the errors of the two scenes differ most
 
 
@@ -39,7 +40,9 @@ class FlowTask:
         self.config = config
         self.codec = Codec.for_names(VOCABULARY.names)
         self.sets = [load_cases(s, self.codec, config.spacing_mm) for s in config.sets]
-        self.samplers = [ClaimSampler(cases, s.crop) for cases, s in zip(self.sets, config.sets, strict=True)]
+        self.samplers = [
+            ClaimSampler(cases, s.crop, empty=EMPTY, whole=WHOLE) for cases, s in zip(self.sets, config.sets, strict=True)
+        ]
         weights = np.array([s.weight for s in config.sets])
         self.chance = weights / weights.sum()
         self.held_out = [ClaimSampler(load_cases(s, self.codec, config.spacing_mm), s.crop) for s in config.validation]

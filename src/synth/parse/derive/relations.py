@@ -70,15 +70,24 @@ def derive_relations(parse: Parse, rules: DerivationRules | None = None) -> Pars
     ]
     said = {canonical_edge(*relation.key) for relation in kept}
     fresh = [each for each in _derived(parse, rules) if canonical_edge(*each.key) not in said]
-    fresh = [each for each in fresh if not _closes_loop(each, said)]
+    fresh = [each for each in fresh if not _closes_cycle(each, said)]
     types = sorted({f"relations.{each.type}" for each in fresh})
     circumstance = parse.circumstance.deriving(*types) if types else parse.circumstance
     return parse.replace(relations=(*kept, *fresh), circumstance=circumstance)
 
 
-def _closes_loop(relation: Relation, said: set[tuple[str, str, str]]) -> bool:
-    """A declared edge the other way round: the declaration stays, wrong as it may be."""
-    return relation.definition.acyclic and (relation.type, relation.object, relation.subject) in said
+def _closes_cycle(relation: Relation, said: set[tuple[str, str, str]]) -> bool:
+    """Whether declared edges lead back from its object to its subject: the declaration stays, wrong as it may be."""
+    if not relation.definition.acyclic:
+        return False
+    reached, pending = set[str](), [relation.object]
+    while pending:
+        here = pending.pop()
+        reached.add(here)
+        pending += [
+            there for type, start, there in said if (type, start) == (relation.type, here) and there not in reached
+        ]
+    return relation.subject in reached
 
 
 def _derived(parse: Parse, rules: DerivationRules) -> Iterator[Relation]:
