@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 demo: $(STAMP)  ## audit a phantom patient whose parse is wrong in three places
-	$(BIN)/synth demo
+	$(BIN)/synth demo -o demo --overwrite
 
 test: check  ## everything CI runs
 

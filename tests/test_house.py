@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,27 @@ def test_every_folder_of_the_package_is_a_package() -> None:
     package = REPOSITORY / "src" / "synth"
     folders = {module.parent for module in package.rglob("*.py")}
     assert [str(folder.relative_to(package)) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def imported_libraries() -> set[str]:
+    """Top names of everything that the package imports from elsewhere, wherever in a file."""
+    found = set()
+    for path in (REPOSITORY / "src" / "synth").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found - {"synth"} - sys.stdlib_module_names
+
+
+def test_the_package_declares_exactly_the_libraries_that_it_imports() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    names = {re.split(r"[<>=\[ ]", requirement)[0] for requirement in declared}
+    modules = {"pillow": "PIL", "pynrrd": "nrrd", "scikit-image": "skimage", "scikit-learn": "sklearn"}
+    carried = {"markupsafe", "pydantic_core"}  # a part of jinja2 and one of pydantic, with names of their own
+    assert {modules.get(name, name) for name in names} == imported_libraries() - carried
 
 
 def test_every_public_name_resolves_and_is_listed() -> None:
@@ -127,7 +150,7 @@ def failing_app(error: Exception) -> typer.Typer:
     [
         (InputError("mask", expected="a", got="b", fix="do c"), 2, "error: mask: expected a, got b; do c\n"),
         (SynthError("out of\n luck"), 1, "error: out of luck\n"),
-        (ModuleNotFoundError(name="lpips"), 2, "parse-synth[lpips]"),
+        (ModuleNotFoundError(name="accelerate.utils"), 2, "parse-synth[train]"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
     ],
 )

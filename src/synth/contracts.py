@@ -139,7 +139,7 @@ class Decoder(Protocol):
     ) -> tuple[Contrast, ...]:
         """Compare the parse with each alternative where `region` hides the image.
 
-        `region` is the place in question (an entity's mask, say); the decoder hides that and a margin of its own choice,
-        sees the image around it, and scores the image inside under each parse. One `Contrast` per alternative.
+        `region` is the place in question (an entity's mask, say); the decoder hides that and a margin of its own
+        choice, sees the image around it, and scores the image inside under each parse. One `Contrast` per alternative.
         """
         ...

@@ -15,6 +15,12 @@ def test_auroc_and_fpr95_of_a_case_counted_by_hand() -> None:
     assert fpr95(moved, score) == pytest.approx(1 / 4)  # finding both costs the true mask at 0.0
 
 
+def test_fpr95_of_tied_scores_takes_the_first_threshold_that_finds_enough() -> None:
+    moved = np.array([True] * 100 + [False] * 100)
+    score = np.concatenate([np.arange(100.0), np.arange(100.0)])  # each threshold adds one of either
+    assert fpr95(moved, score) == pytest.approx(0.95)
+
+
 def _claims() -> list[Claim]:
     rng = np.random.default_rng(0)
     claims = []
@@ -33,7 +39,8 @@ def test_rows_hold_every_method_organ_distance_and_kind_of_negative_with_their_i
     primary = [r for r in pooled if "negatives" not in r.group]
     assert {r.group["distance"] for r in primary} == set(DISTANCES_MM)
     for row in pooled:
-        assert row.low is not None and row.high is not None
+        assert row.low is not None
+        assert row.high is not None
         assert row.low <= row.value <= row.high
         assert row.value > 0.9
     noise = [r.value for r in rows if r.method == "l1" and r.metric == "auroc" and r.group["organ"] == "all"]
@@ -42,5 +49,7 @@ def test_rows_hold_every_method_organ_distance_and_kind_of_negative_with_their_i
 
 def test_untouched_masks_are_easier_than_jittered_ones_where_jitter_lowers_the_score() -> None:
     rows = [r for r in rows_of(_claims()) if r.method == "ours" and r.metric == "auroc"]
-    value = {r.group.get("negatives"): r.value for r in rows if r.group["organ"] == "all" and r.group["distance"] == "8-12"}
+    value = {
+        r.group.get("negatives"): r.value for r in rows if r.group["organ"] == "all" and r.group["distance"] == "8-12"
+    }
     assert value["untouched"] > value[None] > value["jittered"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -117,3 +119,12 @@ def test_entities_outside_the_box_are_left_out_and_geometry_is_measured_once(par
     assert scene.geometry[0, 0] == pytest.approx(np.log10(liver_ml + 1e-3), abs=1e-5)
     assert scene.geometry[0, 1:4] == pytest.approx([7 / 16] * 3)
     assert scene.geometry[0, 4:] == pytest.approx([0.4] * 3)
+
+
+def test_an_embedding_that_no_example_reached_is_not_used() -> None:
+    everything = Codec.for_names([*NAMES, "spleen"])
+    fewer = replace(everything, trained=("kidney_left", "vertebrae_L1"))
+    assert fewer.lineage("kidney_left") == everything.lineage("kidney_left")
+    assert fewer.lineage("kidney_right") == everything.lineage("kidney_right")[1:]
+    assert fewer.lineage("vertebrae_L2") == everything.lineage("vertebrae_L2")[1:]
+    assert everything.names.index("spleen") + 1 not in fewer.lineage("spleen")

@@ -38,4 +38,6 @@ def test_the_path_starts_at_the_data_and_ends_at_the_noise() -> None:
     data, noise = torch.zeros(2, 1, 1, 1, 1), torch.ones(2, 1, 1, 1, 1)
     assert interpolate(data, noise, torch.tensor([0.0, 1.0])).flatten().tolist() == [0.0, 1.0]
     grid = times(5, shift=2.0)
-    assert grid[0] == 1 and grid[-1] == 0 and bool((grid.diff() < 0).all())
+    assert grid[0] == 1
+    assert grid[-1] == 0
+    assert bool((grid.diff() < 0).all())

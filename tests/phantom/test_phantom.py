@@ -226,7 +226,9 @@ def test_a_spec_with_an_unknown_choice_is_refused_with_the_choices(field: str, v
         dataclasses.replace(PhantomSpec(), **{field: value})  # type: ignore[arg-type]  # wrong on purpose
 
 
-@pytest.mark.parametrize("text", ["metastasis", "metastasis:liver:big", "wart:liver:10", "metastasis:liver:900"])
+@pytest.mark.parametrize(
+    "text", ["metastasis", "metastasis:liver:big", "wart:liver:10", "metastasis:toe:10", "metastasis:liver:900"]
+)
 def test_a_lesion_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="lesion"):
         asked_spec(1, lesions=[text])

@@ -46,7 +46,7 @@ def test_the_dataset_has_the_layout_of_nnunet(whole: Path) -> None:
         image = read_volume(whole / "imagesTr" / f"case{index:05d}_0000.nii.gz")
         labels = read_labels(whole / "labelsTr" / f"case{index:05d}.nii.gz")
         assert image.geometry.matches(labels.geometry)
-        assert int(labels.array.max()) <= len(LABEL_ORDER)
+        assert int(labels.labels.max()) <= len(LABEL_ORDER)
 
 
 def test_every_image_says_in_its_header_that_it_is_synthetic(whole: Path) -> None:
@@ -70,7 +70,7 @@ def test_the_bundle_holds_the_parse_that_is_true_of_the_image(whole: Path) -> No
     parse = load_bundle(whole / "bundles" / "case00000")
     image = read_volume(whole / "imagesTr" / "case00000_0000.nii.gz")
     assert parse.geometry.matches(image.geometry)
-    assert (label_map(parse) == read_labels(whole / "labelsTr" / "case00000.nii.gz").array).all()
+    assert (label_map(parse) == read_labels(whole / "labelsTr" / "case00000.nii.gz").labels).all()
 
 
 def test_running_again_makes_nothing_and_changes_nothing(whole: Path) -> None:

@@ -81,7 +81,13 @@ def test_the_page_needs_nothing_from_outside(page):
 
 
 def test_the_page_names_what_was_found_and_how_far_to_trust_it(page):
-    for text in ("kidney right", "hallucinated", "rendered with kidney right", "rendered without", "metastasis in liver"):
+    for text in (
+        "kidney right",
+        "hallucinated",
+        "rendered with kidney right",
+        "rendered without",
+        "metastasis in liver",
+    ):
         assert text in page
     for text in ("Not a medical device", "false alarms", "decoder sha256", "image sha256"):
         assert text in page
@@ -97,7 +103,9 @@ def test_every_finding_is_shown_in_three_planes_beside_render_and_residual(page,
 
 def test_text_from_a_parse_is_escaped(report):
     made_by = "<img src=x onerror=alert(1)>"
-    findings = report.findings.model_copy(update={"provenance": {**report.findings.provenance, "parse_made_by": made_by}})
+    findings = report.findings.model_copy(
+        update={"provenance": {**report.findings.provenance, "parse_made_by": made_by}}
+    )
     page = report_html(type(report)(**{**vars(report), "findings": findings}))
     assert made_by not in page
     assert "&lt;img src=x" in page

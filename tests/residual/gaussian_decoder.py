@@ -1,7 +1,7 @@
 """A decoder small enough to read in a minute, and real: each entity's name has a mean and a spread of its own.
 
-Where the image is hidden a voxel is Gaussian with the parameters of the smallest entity that claims it, or of the body. It keeps
-the contract of `synth.contracts.Decoder` and knows nothing that it was not fitted on.
+Where the image is hidden a voxel is Gaussian with the parameters of the smallest entity that claims it, or of the
+body. It keeps the contract of `synth.contracts.Decoder` and knows nothing that it was not fitted on.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ class GaussianDecoder:
         if context is not None and region is not None:
             kept = ~region.dense()
             images[:, kept] = context.image.array[kept]
-            location, scale = np.where(kept, context.image.array, location), np.where(kept, 0.0, scale).astype(np.float32)
+            location, scale = (
+                np.where(kept, context.image.array, location),
+                np.where(kept, 0.0, scale).astype(np.float32),
+            )
         return Render(images, parse.geometry, location, scale, {"decoder": self.name})
 
     def contrast(

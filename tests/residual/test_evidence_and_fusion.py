@@ -6,9 +6,9 @@ import torch
 
 from synth.contracts import Contrast, Decoder
 from synth.errors import InputError
+from synth.parse import Entity, Relation
 from synth.residual import Fusion, entity_features, examine, without_entity
 from synth.residual.on_grid import on_grid
-from synth.parse import Entity, Relation
 from synth.volume import Mask
 
 
@@ -52,7 +52,9 @@ def test_removing_an_organ_removes_its_segments_with_it(world):
     toy = world.toy_patient(63)
     segment = Mask.from_box(toy.places["liver"].shape, (28, 18, 18), np.ones((4, 4, 4), bool))
     parse = toy.parse.with_entity(Entity(id="s4", name="liver_segment_4"), segment)
-    parse = parse.with_entity(Entity(id="m", name="metastasis"), segment, relations=[Relation(type="located_in", subject="m", object="liver")])
+    parse = parse.with_entity(
+        Entity(id="m", name="metastasis"), segment, relations=[Relation(type="located_in", subject="m", object="liver")]
+    )
     assert "s4" not in without_entity(parse, "liver")
     assert "m" in without_entity(parse, "liver")
     assert "liver" in without_entity(parse, "s4")
@@ -108,7 +110,7 @@ def test_a_fusion_survives_its_own_form(world, tmp_path):
     fusion = world.model().judge("gaussian").presence
     fusion.save(tmp_path / "f.json")
     again = Fusion.load(tmp_path / "f.json")
-    row = {name: 0.3 for name in fusion.names}
+    row = dict.fromkeys(fusion.names, 0.3)
     assert again.score(row, "spleen") == pytest.approx(fusion.score(row, "spleen"), rel=1e-3, abs=1e-3)
 
 

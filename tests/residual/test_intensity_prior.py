@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synth.errors import InputError
-from synth.residual.intensity_prior import BINS, CORE, OUTER, RIM, SURROUND, ZONES, IntensityPrior
+from synth.residual.intensity_prior import BINS, OUTER, RIM, SURROUND, ZONES, IntensityPrior
 from synth.residual.neighbourhood import Neighbourhood
 from synth.volume import Mask
 
@@ -39,7 +39,6 @@ def test_a_patient_with_a_large_organ_weighs_no_more_than_one_with_a_small_one()
         return image, {"liver": mask}
 
     prior = IntensityPrior.fit([case(16, 60.0), case(8, 120.0)])
-    density = prior.log_density("liver")[CORE]
     assert abs(prior.log_ratio("liver", np.float32(65.0)) - prior.log_ratio("liver", np.float32(125.0))) < 0.3
 
 

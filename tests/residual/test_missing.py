@@ -54,7 +54,9 @@ def test_nothing_outside_the_body_is_searched(world):
     hu = toy.image.array.copy()
     hu[:3, :3, :] = 800.0  # a rail of the table
     body = body_mask(toy.image)
-    found = find(toy.image.with_array(hu), toy.parse, HeldOut(toy.image.array, np.full_like(hu, 10.0), body), world.prior())
+    found = find(
+        toy.image.with_array(hu), toy.parse, HeldOut(toy.image.array, np.full_like(hu, 10.0), body), world.prior()
+    )
     assert not any(c.mask.overlap(body) == 0 for c in found)
 
 

@@ -1,4 +1,4 @@
-"""A patient of ellipsoids at 4 mm: fat, muscle, liver, spleen and kidneys, now and then a lesion; built in milliseconds."""
+"""A patient of ellipsoids at 4 mm: fat, muscle, liver, spleen, kidneys, now and then a lesion; quick to build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Toy patients, a decoder fitted on them and an audit model calibrated with it: small, but nothing in it is pretended."""
+"""Toy patients, a decoder fitted on them and an audit model calibrated with it: small, nothing in it pretended."""
 
 from __future__ import annotations
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from synth.conditioning import Codec
+from synth.errors import InputError
 from synth.phantom import make
-from synth.training.cases import Case, make_case
+from synth.training.cases import Case, SetConfig, load_cases, make_case
 from synth.training.claims import MOVED, NOTHING, SAME_DICE, TRUE, ClaimSampler, moved_mask
+from synth.volume import Mask
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,9 @@ def case() -> Case:
 def test_a_draw_is_a_function_of_its_generator(case: Case) -> None:
     sampler = ClaimSampler([case], 16)
     one, two = (sampler.draw(np.random.default_rng(5)) for _ in range(2))
-    assert np.array_equal(one.hu, two.hu) and np.array_equal(one.hole.core, two.hole.core) and one.truth == two.truth
+    assert np.array_equal(one.hu, two.hu)
+    assert np.array_equal(one.hole.core, two.hole.core)
+    assert one.truth == two.truth
 
 
 def test_all_three_kinds_are_drawn_and_the_claim_is_what_sets_the_scenes_apart(case: Case) -> None:
@@ -50,3 +56,22 @@ def test_a_moved_mask_keeps_its_shape_stays_in_the_body_and_leaves_its_place(cas
         assert np.array_equal(mask.box, own.box)
         assert mask.dice(own) < SAME_DICE
         assert mask.overlap(case.body) >= 0.9 * mask.voxels
+
+
+def test_a_rough_surface_does_not_tell_a_true_claim_from_a_moved_one(case: Case) -> None:
+    sampler = ClaimSampler([case], 24, empty=0.0)
+    shapes = {m.box.tobytes() for m in case.scene.masks if m is not None}
+    rough: dict[int, list[bool]] = {TRUE: [], MOVED: []}
+    for seed in range(150):
+        example = sampler.draw(np.random.default_rng(seed))
+        core = Mask.from_dense(example.hole.core)
+        if example.truth != NOTHING and not core.touches_border:
+            rough[example.truth].append(core.box.tobytes() not in shapes)
+    shares = {truth: float(np.mean(found)) for truth, found in rough.items()}
+    assert all(0.35 < share < 0.85 for share in shares.values()), shares
+
+
+def test_a_set_without_cases_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bundles").mkdir()
+    with pytest.raises(InputError, match="at least one case"):
+        load_cases(SetConfig("generated", str(tmp_path)), Codec.for_names(["liver"]), 8.0)

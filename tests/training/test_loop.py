@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from synth.cli.app import app
 from synth.decoder import LatentDecoder, load_decoder
-from synth.phantom import make
 from synth.parse import save_bundle
+from synth.phantom import make
 from synth.residual import AuditModel
 from synth.volume import resample, write_volume
 
@@ -54,7 +54,8 @@ def test_a_run_killed_half_way_and_resumed_ends_where_an_uninterrupted_one_does(
     _train("direct", phantoms, tmp_path / "halves")
     whole, halves = (load_file(tmp_path / r / "checkpoint" / "model.safetensors") for r in ("whole", "halves"))
     early = json.loads((tmp_path / "halves" / "checkpoint" / "progress.json").read_text())
-    assert early["step"] == 4 and len(early["history"]) == 4
+    assert early["step"] == 4
+    assert len(early["history"]) == 4
     moved = {name: float((whole[name] - halves[name]).abs().max()) for name in whole}
     assert max(moved.values()) < 2e-3, max(moved, key=lambda n: moved[n])
 
@@ -62,8 +63,10 @@ def test_a_run_killed_half_way_and_resumed_ends_where_an_uninterrupted_one_does(
 def test_trained_weights_load_as_a_decoder_that_names_what_it_saw(phantoms: Path, tmp_path: Path) -> None:
     _train("direct", phantoms, tmp_path)
     decoder = load_decoder(str(tmp_path / "weights"))
-    assert decoder.name == "direct" and decoder.spacing_mm == 8.0
-    assert "liver" in decoder.vocabulary and "larynx" not in decoder.vocabulary
+    assert decoder.name == "direct"
+    assert decoder.spacing_mm == 8.0
+    assert "liver" in decoder.vocabulary
+    assert "larynx" not in decoder.vocabulary
 
 
 def test_the_latent_decoder_trains_in_the_autoencoders_latents_and_refuses_any_other(
@@ -77,8 +80,11 @@ def test_the_latent_decoder_trains_in_the_autoencoders_latents_and_refuses_any_o
     image, parse = resample(made.image, grid), made.parse.resampled(grid)
     generator = torch.Generator().manual_seed(0)
     liver = parse.by_name("liver")[0].id
-    (contrast,) = latent.contrast(latent.encode(image), parse, [parse.without(liver)], parse.masks[liver], generator=generator)
-    assert contrast.unit == "flow-matching error" and contrast.ratio.shape[0] == 4
+    (contrast,) = latent.contrast(
+        latent.encode(image), parse, [parse.without(liver)], parse.masks[liver], generator=generator
+    )
+    assert contrast.unit == "flow-matching error"
+    assert contrast.ratio.shape[0] == 4
     config = json.loads((tmp_path / "weights" / "config.json").read_text())
     config["autoencoder_sha256"] = "0" * 64
     (tmp_path / "weights" / "config.json").write_text(json.dumps(config))
@@ -92,6 +98,9 @@ def test_the_latent_decoder_trains_in_the_autoencoders_latents_and_refuses_any_o
         ("stepz = 3\n", "stepz"),
         ('task = "dirrect"\n', "dirrect"),
         ("steps = = 3\n", "TOML"),
+        ("spacing_mm = 0.0\n", "spacing_mm"),
+        ('spacing_mm = "four"\n', "spacing_mm"),
+        ("checkpoint_every = 0\n", "checkpoint_every"),
     ],
 )
 def test_a_wrong_config_is_one_line_that_says_what_is_wrong(edit: str, complaint: str, tmp_path: Path) -> None:
@@ -100,10 +109,13 @@ def test_a_wrong_config_is_one_line_that_says_what_is_wrong(edit: str, complaint
     bad.write_text(edit + "\n".join(line for line in text.splitlines() if not line.startswith(edit.split()[0])))
     result = CliRunner().invoke(app, ["train", "direct", str(bad)])
     assert result.exit_code == 2
-    assert complaint in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    assert complaint in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_the_audits_knowledge_is_fitted_by_a_command_and_says_what_it_was_fitted_on(phantoms: Path, tmp_path: Path) -> None:
+def test_the_audits_knowledge_is_fitted_by_a_command_and_says_what_it_was_fitted_on(
+    phantoms: Path, tmp_path: Path
+) -> None:
     said = _train("audit", phantoms, tmp_path)
     model = AuditModel.load(tmp_path / "weights")
     assert said["facts"]["direct"]["cases"] == 1  # type: ignore[index]  # any JSON
@@ -111,3 +123,16 @@ def test_the_audits_knowledge_is_fitted_by_a_command_and_says_what_it_was_fitted
     assert model.prior.seen("liver") == 3  # the held-out phantom is not counted
     with pytest.raises(ValueError, match="calibration of decoder 'latent'"):
         model.judge("latent")
+
+
+def test_a_run_stopped_between_its_last_checkpoint_and_its_export_exports_when_called_again(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    said = _train("direct", phantoms, tmp_path, "--steps", "2")
+    whole = load_file(tmp_path / "weights" / "model.safetensors")
+    shutil.rmtree(tmp_path / "weights")
+    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.old")  # and between the two renames of a save
+    again = _train("direct", phantoms, tmp_path, "--steps", "2")
+    assert again["validation"] == pytest.approx(said["validation"], nan_ok=True)
+    assert all(torch.equal(t, whole[k]) for k, t in load_file(tmp_path / "weights" / "model.safetensors").items())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint", "weights"]

@@ -21,6 +21,7 @@ from synth.fault import jitter, random_shift
 from synth.interop import import_labels
 from synth.interop.openkbp import Patient, patient_folders, read_patient
 from synth.parse import Parse
+from synth.pipeline.parallel import each
 from synth.residual import AuditModel, examine
 from synth.volume import Mask, Volume, read_volume, resample
 from synth.volume.tissue import body_mask
@@ -33,7 +34,12 @@ RESAMPLES = 500
 
 @dataclass(frozen=True)
 class Claim:
-    """One scored claim. `condition` is "untouched", "jittered" or a key of `DISTANCES_MM`; scores: higher = more believable."""
+    """One scored claim.
+
+    Attributes:
+        condition: "untouched", "jittered" or a key of `DISTANCES_MM`.
+        scores: by method; higher is more believable.
+    """
 
     patient: str
     organ: str
@@ -58,28 +64,47 @@ def score_claims(
     *,
     seed: int = 0,
     repeats: int = 1,
+    workers: int = 1,
     through: Callable[[Volume], NDArray[np.float32]] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Claim]:
     """Score every claim about every patient; `through` passes each image through something lossy first."""
+
+    def one(patient: Patient) -> list[Claim]:
+        return _score_patient(patient, decoder, model, seed, repeats, through)
+
     claims: list[Claim] = []
-    for patient in patients:
-        grid = patient.image.geometry.with_spacing(decoder.spacing_mm)
-        image = resample(patient.image, grid)
-        parse, body = patient.parse.resampled(grid), body_mask(image)
-        seen = image if through is None else Volume(through(image), grid, "CT", "HU")
-        encoded = decoder.encode(seen)
-        rng = np.random.default_rng([seed, *patient.name.encode()])
-        for organ in parse.present_ids * repeats:
-            if parse.masks[organ].voxels < SMALLEST_VOXELS:
-                continue
-            for condition, mask in _conditions(parse, organ, body, rng):
-                claimed = parse.with_mask(organ, mask)
-                generator = torch.Generator().manual_seed(seed)
-                features = examine(decoder, encoded, claimed, organ, model.prior, generator=generator).evidence.features
-                scores = _scores(features, model, decoder.name, parse.entity(organ).name)
-                claims.append(Claim(patient.name, parse.entity(organ).name, condition, scores))
+    for scored in each(one, patients, workers):
+        claims += scored
         advance()
+    return claims
+
+
+def _score_patient(
+    patient: Patient,
+    decoder: Decoder,
+    model: AuditModel,
+    seed: int,
+    repeats: int,
+    through: Callable[[Volume], NDArray[np.float32]] | None,
+) -> list[Claim]:
+    grid = patient.image.geometry.with_spacing(decoder.spacing_mm)
+    image = resample(patient.image, grid)
+    parse, body = patient.parse.resampled(grid), body_mask(image)
+    encoded = decoder.encode(image if through is None else Volume(through(image), grid, "CT", "HU"))
+    rng = np.random.default_rng([seed, *patient.name.encode()])
+    claims = []
+    for organ in parse.present_ids * repeats:
+        if parse.masks[organ].voxels < SMALLEST_VOXELS:
+            continue
+        name = parse.entity(organ).name
+        for condition, mask in _conditions(parse, organ, body, rng):
+            generator = torch.Generator().manual_seed(seed)
+            claimed = parse.with_mask(organ, mask)
+            found = examine(decoder, encoded, claimed, organ, model.prior, generator=generator)
+            claims.append(
+                Claim(patient.name, name, condition, _scores(found.evidence.features, model, decoder.name, name))
+            )
     return claims
 
 
@@ -94,13 +119,17 @@ def _conditions(parse: Parse, organ: str, body: Mask, rng: np.random.Generator) 
 
 
 def _scores(features: Mapping[str, float], model: AuditModel, decoder: str, organ: str) -> dict[str, float]:
-    """`ours` and, beside it, what single ingredients and the baselines say."""
+    """`ours` and, beside it, the same without the latent decoder (`tier1`), single ingredients, and the baselines."""
     scores = {
         "ours": model.judge(decoder).presence.score(features, organ),
         "l1": -features.get("misfit", np.nan),
         "histogram": features["prior_core"],
     }
+    if decoder == "fused":
+        scores["tier1"] = model.judge("direct").presence.score(features, organ)
     parts = {"direct": "decoder_evidence", "latent": "decoder_latent_evidence"}
+    if decoder == "latent":
+        parts = {"latent": "decoder_evidence"}
     return scores | {method: features[key] for method, key in parts.items() if key in features}
 
 
@@ -114,9 +143,7 @@ def rows_of(claims: Sequence[Claim], *, arena: str = "openkbp", seed: int = 0) -
                 for negatives in (NEGATIVES, *((n,) for n in NEGATIVES)):
                     if organ != "all" and len(negatives) == 1:
                         continue
-                    chosen = [
-                        c for c in claims if organ in ("all", c.organ) and c.condition in (distance, *negatives)
-                    ]
+                    chosen = [c for c in claims if organ in ("all", c.organ) and c.condition in (distance, *negatives)]
                     group = {"arena": arena, "organ": organ, "family": "moved", "distance": distance}
                     if len(negatives) == 1:
                         group["negatives"] = negatives[0]
@@ -147,7 +174,7 @@ def auroc(moved: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
 
 def fpr95(moved: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
     """Share of true masks flagged at the threshold that finds 95% of the moved ones."""
-    false, true, _ = roc_curve(moved, -score)
+    false, true, _ = roc_curve(moved, -score, drop_intermediate=False)
     return float(false[np.searchsorted(true, 0.95)])
 
 

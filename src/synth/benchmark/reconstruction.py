@@ -1,13 +1,15 @@
-"""The reconstruction benchmark: how near a render comes to the image, from the parse alone and with context.
+"""The reconstruction benchmark: how near a render comes to the image, from the parse alone.
 
 Methods in one table: `ours` (latent decoder, from the parse), `direct` (the direct decoder's location), `autoencoder`
-(the ceiling of every latent render), `mean_fill` (each mask filled with its own mean HU, the rest with the image's mean),
-and `nearest_patient` (the CT of the training patient whose organ masks agree best, centred on the body).
+(the ceiling of every latent render), `mean_fill` (each mask filled with its own mean HU, the rest with the mean of the
+rest of the body), and `nearest_patient` (the CT of the training patient whose organ masks agree best, once the centres
+of the organs are laid on each other).
 `tissue` in the group says whether body, fat, bone and air were entities of the parse.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from synth.benchmark.result import Row, bootstrap_interval
+from synth.conditioning import paste
 from synth.decoder import DirectDecoder, LatentDecoder
 from synth.interop import with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
@@ -80,8 +83,8 @@ def score_subjects(
     for subject in subjects:
         renders: dict[tuple[str, str], Image] = {
             ("autoencoder", "none"): latent.reconstruct(subject.image),
-            ("mean_fill", "none"): mean_fill(subject.image.array, subject.parse),
-            ("mean_fill", "all"): mean_fill(subject.image.array, subject.with_tissue),
+            ("mean_fill", "none"): mean_fill(subject.image.array, subject.parse, subject.body),
+            ("mean_fill", "all"): mean_fill(subject.image.array, subject.with_tissue, subject.body),
         }
         for tissue, parse in (("none", subject.parse), ("all", subject.with_tissue)):
             generator = torch.Generator().manual_seed(seed)
@@ -98,7 +101,7 @@ def score_subjects(
 
 
 def measure(subject: Subject, method: str, tissue: str, render: Image) -> list[Score]:
-    """PSNR and SSIM in the window -1000..1000 HU within the box of the body; mean-HU error per organ."""
+    """In the window -1000..1000 HU, PSNR over the body and SSIM over its box; mean-HU error per organ."""
     box = subject.body.slices
     truth, made = (np.clip(a[box], *WINDOW_HU) for a in (subject.image.array, render))
     width = WINDOW_HU[1] - WINDOW_HU[0]
@@ -106,7 +109,7 @@ def measure(subject: Subject, method: str, tissue: str, render: Image) -> list[S
     side = min(SSIM_SIDE, min(truth.shape) - (min(truth.shape) + 1) % 2)
     ssim = float(structural_similarity(truth, made, data_range=width, win_size=side))
     scores = [
-        Score(subject.name, method, tissue, "psnr", 10 * float(np.log10(width**2 / mse))),
+        Score(subject.name, method, tissue, "psnr", 10 * math.log10(width**2 / mse) if mse > 0 else math.inf),
         Score(subject.name, method, tissue, "ssim", ssim),
     ]
     for organ in subject.parse.present_ids:
@@ -116,11 +119,16 @@ def measure(subject: Subject, method: str, tissue: str, render: Image) -> list[S
     return scores
 
 
-def mean_fill(image: Image, parse: Parse) -> Image:
-    """The image's mean, and each mask its own mean, smaller masks on larger ones; it is told the truth about every mean."""
-    out = np.full(image.shape, image.mean(), np.float32)
-    if any(parse.entity(i).name == "body" for i in parse.present_ids):
-        out[:] = -1000.0
+def mean_fill(image: Image, parse: Parse, body: Mask) -> Image:
+    """Each mask its own mean, smaller masks on larger ones, and the mean of the rest of the body for what none covers.
+
+    It is told the truth about every mean; what lies outside the body is air where the parse holds the body.
+    """
+    rest = body.dense()
+    for mask in parse.masks.values():
+        rest[mask.slices][mask.box] = False
+    outside = any(parse.entity(i).name == "body" for i in parse.present_ids) or not rest.any()
+    out = np.full(image.shape, -1000.0 if outside else image[rest].mean(), np.float32)
     for entity in sorted(parse.present_ids, key=lambda i: -parse.masks[i].voxels):
         mask = parse.masks[entity]
         out[mask.slices][mask.box] = mask.values(image).mean()
@@ -128,16 +136,19 @@ def mean_fill(image: Image, parse: Parse) -> Image:
 
 
 def nearest_patient(subject: Subject, training: Sequence[Subject]) -> Image:
-    """The CT of the training patient whose organs overlap best once the centres of the organs are laid on each other."""
+    """The CT of the training patient whose organs overlap best once the centres of the organs are laid on each other.
+
+    An organ of the subject that the other patient lacks counts as no overlap.
+    """
     best, score = None, -1.0
     for other in training:
         shared = [i for i in subject.parse.present_ids if i in other.parse.present_ids]
         if not shared:
             continue
         shift = np.rint(np.mean([_centre(subject, i) - _centre(other, i) for i in shared], axis=0)).astype(int)
-        dice = np.mean([_dice(subject.parse.masks[i], other.parse.masks[i], shift) for i in shared])
+        dice = sum(_dice(subject.parse.masks[i], other.parse.masks[i], shift) for i in shared)
         if dice > score:
-            best, score = (other, shift), float(dice)
+            best, score = (other, shift), dice
     out = np.full(subject.image.shape, -1000.0, np.float32)
     if best is not None:
         _lay(best[0].image.array, best[1], out)
@@ -153,7 +164,7 @@ def rows_of(scores: Sequence[Score], *, seed: int = 0) -> list[Row]:
         organs = ["all"] if metric != "mae_mean_hu" else ["all", *sorted({s.organ for s in chosen})]
         for organ in organs:
             values = _per_patient([s for s in chosen if organ in ("all", s.organ)])
-            interval = bootstrap_interval(list(values), np.mean, rng=np.random.default_rng(seed), draws=RESAMPLES)  # type: ignore[arg-type]  # returns a numpy float
+            interval = bootstrap_interval(list(values), np.mean, rng=np.random.default_rng(seed), draws=RESAMPLES)
             group = {"arena": "openkbp", "organ": organ, "tissue": tissue}
             rows.append(Row(group, method, metric, float(values.mean()), interval.low, interval.high, len(values)))
     return rows
@@ -169,9 +180,10 @@ def _centre(subject: Subject, organ: str) -> NDArray[np.float64]:
 
 
 def _dice(own: Mask, other: Mask, shift: NDArray[np.int64]) -> float:
-    a = {tuple(p) for p in own.indices()}
-    b = {tuple(p) for p in other.indices() + shift}
-    return 2 * len(a & b) / (len(a) + len(b))
+    x, y, z = (slice(s.start + int(d), s.stop + int(d)) for s, d in zip(other.slices, shift, strict=True))
+    under = np.zeros(other.box.shape, bool)
+    paste(own, (x, y, z), under)
+    return 2 * int(np.count_nonzero(under & other.box)) / (own.voxels + other.voxels)
 
 
 def _lay(source: Image, shift: NDArray[np.int64], out: Image) -> None:

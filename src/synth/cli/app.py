@@ -16,19 +16,19 @@ from synth import __version__
 from synth.errors import SynthError
 
 COMMANDS = (
-    "parse",
-    "parse_import",
-    "fault",
-    "generate",
-    "render",
+    "demo",
     "audit",
+    "parse_import",
+    "parse",
+    "render",
+    "generate",
+    "fault",
     "train",
     "benchmark",
-    "demo",
 )
 """Modules of `synth.cli`, each with `register(app)`; the order is the order of `synth --help`."""
 
-EXTRAS = {"accelerate": "train", "lpips": "lpips"}
+EXTRAS = {"accelerate": "train"}
 """Optional libraries and the extra of parse-synth that installs each."""
 
 
@@ -71,7 +71,7 @@ def _root(
 
 
 def build() -> typer.Typer:
-    """Assemble the command line from `COMMANDS`; a module without `register` is an error."""
+    """Assemble the command line from `COMMANDS`; a module that is missing is an error."""
     root = typer.Typer(
         name="synth",
         cls=ReportingGroup,
@@ -81,14 +81,7 @@ def build() -> typer.Typer:
     )
     root.callback()(_root)
     for name in COMMANDS:
-        module = f"synth.cli.{name}"
-        try:
-            loaded = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name != module:
-                raise
-            continue
-        loaded.register(root)
+        importlib.import_module(f"synth.cli.{name}").register(root)
     return root
 
 

@@ -56,7 +56,7 @@ def run(
     options = AuditOptions(decoder=decoder, tiers=_tiers(tiers), alpha=alpha, seed=seed, search=search)
     check_free(output, overwrite=overwrite)
     with progress("reading", as_json=as_json) as advance:
-        volume = read_volume(image, modality=modality)  # type: ignore[arg-type] # checked there
+        volume = read_volume(image, modality=modality)
         report = audit(volume, _parse(parse, source, names, volume), options, advance=advance)
         advance(0, message="report")
         findings = save_report(report, output, overwrite=overwrite)

@@ -16,11 +16,4 @@ def register(app: typer.Typer) -> None:
     """Add `synth benchmark` and the benchmarks in it."""
     benchmarks = group(app, "benchmark", "Measure the toolkit on a folder of cases, each number beside its baselines.")
     for name in BENCHMARKS:
-        module = f"synth.cli.{name}"
-        try:
-            loaded = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name != module:
-                raise
-            continue
-        loaded.register(benchmarks)
+        importlib.import_module(f"synth.cli.{name}").register(benchmarks)

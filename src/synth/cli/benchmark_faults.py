@@ -25,6 +25,7 @@ def faults(
     seed: Annotated[int, typer.Option(help="Of the jitters, moves and draws.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only the first so many patients.")] = None,
     repeats: Annotated[int, typer.Option(help="Jitters and moves of each organ.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that share the patients.")] = 2,
     through_autoencoder: Annotated[
         bool, typer.Option(help="Pass every image through the autoencoder first: what do latents lose?")
     ] = False,
@@ -41,17 +42,21 @@ def faults(
 
     started = time.monotonic()
     loaded, model = load_decoder(decoder), AuditModel.load(weights_folder("audit"))
-    through = LatentDecoder.from_pretrained().reconstruct if through_autoencoder else None
+    latent = LatentDecoder.from_pretrained() if through_autoencoder else None
+    through = None if latent is None else latent.reconstruct
     patients = read_cases(data, arena, limit)
     with progress(f"{arena}: moving organs", total=len(patients), as_json=as_json) as advance:
-        claims = score_claims(patients, loaded, model, seed=seed, repeats=repeats, through=through, advance=advance)
+        claims = score_claims(
+            patients, loaded, model, seed=seed, repeats=repeats, workers=workers, through=through, advance=advance
+        )
     options = f"--arena {arena} --decoder {decoder} --seed {seed} --repeats {repeats}"
     options += f" --limit {limit}" if limit else ""
     options += " --through-autoencoder" if through_autoencoder else ""
     result = BenchmarkResult(
         benchmark="faults",
         command=f"synth benchmark faults --data {data.name} {options} --json",
-        weights={decoder: loaded.weights_sha256, "audit": model.sha256},
+        weights={loaded.name: loaded.weights_sha256, "audit": model.sha256}
+        | ({} if latent is None else {"autoencoder": latent.autoencoder_sha256}),
         seconds=time.monotonic() - started,
         rows=tuple(rows_of(claims, arena=arena, seed=seed)),
     )

@@ -37,11 +37,17 @@ def reconstruction(
     others = read_subjects(training, latent.spacing_mm) if training else []
     with progress("rendering", total=len(subjects), as_json=as_json) as advance:
         scores = score_subjects(subjects, others, direct, latent, seed=seed, advance=advance)
-    options = f"--seed {seed}" + (f" --training {training.name}" if training else "") + (f" --limit {limit}" if limit else "")
+    options = (
+        f"--seed {seed}" + (f" --training {training.name}" if training else "") + (f" --limit {limit}" if limit else "")
+    )
     result = BenchmarkResult(
         benchmark="reconstruction",
         command=f"synth benchmark reconstruction --data {data.name} {options} --json",
-        weights={"direct": direct.weights_sha256, "latent": latent.weights_sha256},
+        weights={
+            "direct": direct.weights_sha256,
+            "latent": latent.weights_sha256,
+            "autoencoder": latent.autoencoder_sha256,
+        },
         seconds=time.monotonic() - started,
         rows=tuple(rows_of(scores, seed=seed)),
     )

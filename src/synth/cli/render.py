@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 
 def run(
     parse: Annotated[Path, typer.Argument(help="The bundle to draw.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Image to write (.nii.gz); with -n, NAME_1.nii.gz, ...")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Image to write (.nii.gz); with -n, NAME_1.nii.gz, ...")
+    ],
     context: Annotated[Path | None, typer.Option("--context", help="Image to redraw a region of.")] = None,
     region: Annotated[
         str | None, typer.Option("--region", help="What to redraw in it: id of an entity, or a mask file.")
@@ -44,7 +46,7 @@ def run(
     if there and not overwrite:
         raise InputError(str(there[0]), expected="a new file", got="one that is there", fix="add --overwrite")
     drawn_from = load_bundle(parse)
-    image = None if context is None else read_volume(context, modality=modality)  # type: ignore[arg-type] # checked there
+    image = None if context is None else read_volume(context, modality=modality)
     with progress("drawing", as_json=as_json):
         made = render(
             drawn_from, decoder=decoder, context=image, region=_region(region, drawn_from, image), n=n, seed=seed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,9 @@ def train(
     weights: Annotated[Path | None, typer.Option(help="Where the weights go; default RUN/weights.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long; run again to go on.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps, instead of the config's.")] = None,
-    autoencoder: Annotated[str | None, typer.Option(help="Weights that a flow works in, instead of the config's.")] = None,
+    autoencoder: Annotated[
+        str | None, typer.Option(help="Weights that a flow works in, instead of the config's.")
+    ] = None,
     prior: Annotated[
         Path | None, typer.Option(help="audit: take the intensities of this audit folder, do not count again.")
     ] = None,
@@ -59,7 +62,8 @@ def train(
         emit({"weights": str(out), "facts": facts}, as_json, f"weights in {out}")
         return
     scores = run_training(make_task(settings), settings, run, out, log=_print)
-    emit({"weights": str(out), "validation": scores}, as_json, f"weights in {out}")
+    finite = {name: score if math.isfinite(score) else None for name, score in scores.items()}
+    emit({"weights": str(out), "validation": finite}, as_json, f"weights in {out}")
 
 
 def _print(row: Mapping[str, Any]) -> None:

@@ -17,8 +17,8 @@ class SceneBatch:
     """B scene crops, entities padded to the longest.
 
     Attributes: lineage (B, E, D), presence (B, E), numeric (B, E, N), category (B, E, C), geometry (B, E, 7),
-        relations (B, R, E, E), layer (B, E), circumstance (B, 2), valid (B, E) bool; occupancy: B tensors (E_b, x, y, z),
-        not padded, since the masks are by far the largest part.
+        relations (B, R, E, E), layer (B, E), circumstance (B, 2), valid (B, E) bool; occupancy: B tensors
+        (E_b, x, y, z), not padded, since the masks are by far the largest part.
     """
 
     lineage: Tensor

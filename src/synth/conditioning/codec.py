@@ -79,18 +79,23 @@ class Codec:
         return VOCABULARY.nearest(name, self._trained_set)
 
     def lineage(self, name: str) -> tuple[int, ...]:
-        """Indices (1-based; 0 is padding) of the resolved name and its ancestors, nearest first.
+        """Indices (1-based; 0 is padding) of the name and its ancestors, nearest first, as far as they were trained.
 
-        An ancestor that stands in for an unseen name need not have had examples of its own: its embedding was
-        trained as a part of its descendants'.
+        An ancestor need not have had examples of its own: its embedding was trained as a part of its descendants'. An
+        embedding that no example ever reached is still noise, and is left out.
         """
-        known = self._name_index
         line = (name, *VOCABULARY.ancestors(name))
-        return tuple(known[n] for n in line if n in known)
+        return tuple(self._name_index[n] for n in line if n in self._reached)
 
     @cached_property
     def _trained_set(self) -> frozenset[str]:
         return frozenset(self.trained)
+
+    @cached_property
+    def _reached(self) -> frozenset[str]:
+        """Names whose embedding was trained: those with examples, and their ancestors."""
+        reached = {n for name in self.trained for n in (name, *VOCABULARY.ancestors(name))}
+        return frozenset(reached & self._name_index.keys())
 
     @cached_property
     def _name_index(self) -> dict[str, int]:

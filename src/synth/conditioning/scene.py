@@ -1,6 +1,6 @@
 """A parse as arrays: what a decoder's network reads.
 
-`Scene` holds the tokens' raw features and the masks. Counterfactuals are cheap edits of it (`without`, `with_mask`), and
+`Scene` holds the tokens' raw features and the masks. Counterfactuals are cheap edits of it (`select`, `with_mask`), and
 `crop` turns the masks into occupancies over a box.
 """
 
@@ -26,8 +26,9 @@ class SceneCrop:
 
     Attributes (E entities, D depth of the name hierarchy, R relation types; x, y, z voxels of the box):
         lineage: (E, D) int64; presence: (E,) int64; numeric: (E, N) float32 with NaN where nothing is said;
-        category: (E, C) int64; geometry: (E, 7) float32; relations: (R, E, E) bool; layer: (E,) int64, 0 parent, 1 child;
-        circumstance: (2,) int64, modality and phase; occupancy: (E, x, y, z) uint8.
+        category: (E, C) int64; geometry: (E, 7) float32; relations: (R, E, E) bool;
+        layer: (E,) int64, 0 parent, 1 child; circumstance: (2,) int64, modality and phase;
+        occupancy: (E, x, y, z) uint8.
     """
 
     lineage: NDArray[np.int64]
@@ -66,8 +67,8 @@ class Scene:
 
     @classmethod
     def from_parse(cls, parse: Parse, codec: Codec, like: Scene | None = None) -> Scene:
-        """The scene of a parse; masks that `like` holds too, the same objects, are not measured again."""
-        entities = [e for e in parse.entities if codec.resolve(e.name) or codec.lineage(e.name)]
+        """The scene of a parse; masks that `like` holds too, the same objects on one grid, are not measured again."""
+        entities = [e for e in parse.entities if codec.lineage(e.name)]
         row = {e.id: i for i, e in enumerate(entities)}
         count = len(entities)
         lineage = np.zeros((count, codec.depth), np.int64)
@@ -85,7 +86,7 @@ class Scene:
             if k is not None and r.subject in row and r.object in row:
                 relations[k, row[r.subject], row[r.object]] = True
         circumstance = parse.circumstance
-        known = {} if like is None else {id(m): g for m, g in zip(like.masks, like.geometry, strict=True) if m is not None}
+        known = {} if like is None or like.grid.spacing_mm != parse.geometry.spacing_mm else like._measured()
         masks = tuple(parse.masks.get(e.id) for e in entities)
         measured = [known[id(m)] if id(m) in known else _geometry(m, parse.geometry) for m in masks]
         return cls(
@@ -103,6 +104,9 @@ class Scene:
             geometry=np.array(measured, np.float32).reshape(count, GEOMETRY_FEATURES),
             grid=parse.geometry,
         )
+
+    def _measured(self) -> dict[int, NDArray[np.float32]]:
+        return {id(m): g for m, g in zip(self.masks, self.geometry, strict=True) if m is not None}
 
     def __len__(self) -> int:
         return len(self.ids)

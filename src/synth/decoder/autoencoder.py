@@ -45,6 +45,8 @@ class Autoencoder(nn.Module):
             with_encoder_nonlocal_attn=False,
             with_decoder_nonlocal_attn=False,
         )
+        self.scale: Tensor
+        self.shift: Tensor
         self.register_buffer("scale", torch.ones(latent_channels))
         self.register_buffer("shift", torch.zeros(latent_channels))
 

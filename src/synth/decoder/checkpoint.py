@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -19,6 +19,7 @@ from synth.volume import write_bytes
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 ENVIRONMENT = "SYNTH_WEIGHTS"
+LARGEST_CONFIG_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +53,15 @@ def weights_folder(name: str) -> Path:
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a weights folder; half-precision tensors come back as float32."""
     try:
+        size = (folder / CONFIG).stat().st_size
+        if size > LARGEST_CONFIG_BYTES:
+            raise ValueError(f"a {CONFIG} of {size} bytes")
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"a {CONFIG} that holds no object")
         tensors = load_file(folder / WEIGHTS)
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, RecursionError, SafetensorError) as error:
         expected = f"{CONFIG} and {WEIGHTS}"
         raise InputError(str(folder), expected=expected, got=str(error), fix="fetch the weights again") from None
     return Checkpoint(config, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, digest)
@@ -80,8 +86,3 @@ def fill(model: nn.Module, checkpoint: Checkpoint, what: str) -> None:
         first = str(error).splitlines()[-1].strip()
         raise InputError(what, expected="the tensors of its config", got=first, fix="fetch the weights again") from None
     model.eval()
-
-
-def seeded(generator: torch.Generator) -> int:
-    """The seed to quote in provenance."""
-    return int(generator.initial_seed())

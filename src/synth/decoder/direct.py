@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synth.conditioning import Codec, Scene, SceneBatch, collate
+from synth.conditioning import Scene, SceneBatch, collate
 from synth.contracts import Box, Contrast, EncodedImage, Render
-from synth.decoder.checkpoint import Checkpoint, fill, load_checkpoint, weights_folder
-from synth.decoder.direct_net import MULTIPLE, DirectNet
-from synth.decoder.grid import check_encoded, check_grid, whole_box
+from synth.decoder.checkpoint import Checkpoint, load_checkpoint, weights_folder
+from synth.decoder.config import DecoderConfig, build
+from synth.decoder.direct_net import DirectNet
+from synth.decoder.grid import check_encoded, check_grid, check_region, whole_box
 from synth.decoder.holes import Hole, hole_around, put_back, take
 from synth.decoder.intensity import AIR_HU
 from synth.decoder.mixture import Mixture
@@ -32,14 +33,11 @@ class DirectDecoder:
     name = "direct"
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        config = checkpoint.config
-        self.codec = Codec.from_json(config["codec"])
-        self.spacing_mm = float(config["spacing_mm"])
-        self.modalities = tuple(config["modalities"])
+        config = DecoderConfig.of(checkpoint, "direct decoder")
+        self.codec, self.spacing_mm, self.modalities = config.codec, config.spacing_mm, config.modalities
         self.vocabulary = frozenset(self.codec.trained)
         self.weights_sha256 = checkpoint.sha256
-        self.net = DirectNet(self.codec, **{k: tuple(v) if isinstance(v, list) else v for k, v in config["network"].items()})
-        fill(self.net, checkpoint, "direct decoder")
+        self.net = build(lambda: DirectNet(config.codec, **config.network), checkpoint, "direct decoder")
         self.net.to(memory_format=torch.channels_last_3d)
         self._last: Scene | None = None
 
@@ -64,18 +62,23 @@ class DirectDecoder:
     ) -> Render:
         check_grid(parse.geometry, self.spacing_mm, "parse")
         shape = parse.geometry.shape
-        if context is None:
-            hole = whole_box(shape, MULTIPLE)
-            base = np.full(shape, AIR_HU, np.float32)
-        else:
+        if region is not None:
+            check_region(region, parse.geometry)
+        multiple = self.net.multiple
+        hole = whole_box(shape, multiple)
+        base = np.full(shape, AIR_HU, np.float32)
+        if context is not None:
             check_encoded(context, self.name, parse.geometry)
-            hole = hole_around(region, margin=0) if region is not None else whole_box(shape, MULTIPLE)
             base = context.image.array
+            if region is not None:
+                hole = hole_around(region, margin=0, multiple=multiple)
         mixture = self._mixture(base, [self._scene(parse)], hole)
         inner, within = put_back(hole.box, shape)
         keep = hole.hidden[within]
         location, scale = mixture.mean_hu()[0].numpy()[within], mixture.std_hu()[0].numpy()[within]
-        images = np.stack([_paint(base, inner, keep, mixture.sample_hu(generator)[0].numpy()[within]) for _ in range(n)])
+        images = np.stack(
+            [_paint(base, inner, keep, mixture.sample_hu(generator)[0].numpy()[within]) for _ in range(n)]
+        )
         return Render(
             images=images,
             geometry=parse.geometry,
@@ -102,12 +105,13 @@ class DirectDecoder:
     ) -> tuple[Contrast, ...]:
         """One pass for the parse and all its alternatives; deterministic, so `draws` and `generator` change nothing."""
         check_encoded(encoded, self.name, parse.geometry)
-        hole = hole_around(region)
+        check_region(region, parse.geometry)
+        hole = hole_around(region, multiple=self.net.multiple)
         scenes = [self._scene(p) for p in (parse, *alternatives)]
         mixture = self._mixture(encoded.image.array, scenes, hole)
         hu = _cube(take(encoded.image.array, hole.box, AIR_HU))
         log_prob, mean = mixture.log_prob(hu), mixture.mean_hu().numpy()
-        inner, within = put_back(hole.box, parse.geometry.shape)
+        _, within = put_back(hole.box, parse.geometry.shape)
         seen = np.zeros(hole.core.shape, bool)
         seen[within] = True
         hidden, core = hole.hidden & seen, hole.core & seen
@@ -133,9 +137,7 @@ class DirectDecoder:
             "core": float(values[core].mean()) if core.any() else 0.0,
             "rim": float(values[rim].mean()) if rim.any() else 0.0,
         }
-        return Contrast(
-            (values * hidden)[None], hidden, core, box, "nats", with_parse, with_alternative, features
-        )
+        return Contrast((values * hidden)[None], hidden, core, box, "nats", with_parse, with_alternative, features)
 
     def _mixture(self, array: NDArray[np.float32], scenes: Sequence[Scene], hole: Hole) -> Mixture:
         hu = _cube(take(array, hole.box, AIR_HU))
@@ -158,11 +160,11 @@ def _cube(array: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))[None, None]
 
 
-def _paint(base: NDArray[np.float32], inner: Box, keep: NDArray[np.bool_], values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _paint(
+    base: NDArray[np.float32], inner: Box, keep: NDArray[np.bool_], values: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """A copy of `base` with `values` where `keep`, over the box."""
     out = base.copy()
     view = out[inner]
     view[keep] = values[keep]
     return out
-
-

@@ -12,8 +12,6 @@ from synth.decoder.intensity import windows
 from synth.decoder.mixture import PARAMETERS, Mixture
 from synth.decoder.unet import UNet
 
-MULTIPLE = 8  # sides of a crop must divide by this: a stride-2 stem and two poolings
-
 
 class DirectNet(nn.Module):
     """p(x_hole | x outside the hole, scene), voxels independent given the network's output.
@@ -24,7 +22,10 @@ class DirectNet(nn.Module):
     Args:
         codec: the checkpoint's vocabulary.
         map_channels: per layer (parent, child) of the scattered scene.
-        widths: of the U-Net's levels.
+        widths: of the U-Net's levels; blocks: residual blocks a level; head_width: of the full-resolution head.
+
+    Attributes:
+        multiple: sides of a crop must divide by this (a stride-2 stem, then a pooling between levels): 8 for three.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class DirectNet(nn.Module):
             "head_width": head_width,
         }
         self.codec = codec
+        self.multiple = 2 ** len(widths)
         self.encoder = EntityEncoder(codec, token_width)
         self.scatter = Scatter(token_width, map_channels)
         inputs = 2 + 2 + 2 * map_channels
@@ -58,7 +60,7 @@ class DirectNet(nn.Module):
         self.evidence = EvidenceHead()
 
     def forward(self, scene: SceneBatch, hu: Tensor, hole: Tensor, inside: Tensor) -> Mixture:
-        """hu, hole, inside: (B, 1, X, Y, Z); `inside` is 0 beyond the field of view. Sides divisible by 8."""
+        """hu, hole, inside: (B, 1, X, Y, Z); `inside` is 0 beyond the field of view. Sides divide by `multiple`."""
         tokens, valid = self.encoder(scene)
         seen = inside * (1 - hole)
         x = torch.cat([windows(hu) * seen, hole, inside, self.scatter(tokens, scene)], dim=1)

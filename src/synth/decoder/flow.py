@@ -9,6 +9,7 @@ first is exactly 1 and whose last is exactly 0, so that an exact velocity lands 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -23,16 +24,21 @@ def interpolate(data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 
 
 def velocity_target(data: Tensor, noise: Tensor) -> Tensor:
+    """v = e - x_0, the same at every t."""
     return noise - data
 
 
 def times(steps: int, *, shift: float = 1.0) -> Tensor:
     """(steps + 1,) times from 1 to 0; `shift` > 1 spends more of them near the noise (Esser et al. 2024, eq. 23).
 
+    Raises ValueError for less than one step.
+
     Example:
         >>> times(4)
         tensor([1.0000, 0.7500, 0.5000, 0.2500, 0.0000])
     """
+    if steps < 1:
+        raise ValueError(f"a sampler takes at least one step, got {steps}")
     t = torch.linspace(1.0, 0.0, steps + 1)
     return shift * t / (1 + (shift - 1) * t)
 
@@ -44,7 +50,7 @@ def sample(velocity: Velocity, noise: Tensor, steps: int, *, shift: float = 1.0)
     """
     x = noise
     grid = times(steps, shift=shift).to(noise)
-    for now, after in zip(grid[:-1], grid[1:], strict=True):
+    for now, after in pairwise(grid):
         v = velocity(x, now.expand(len(x)))
         guess = x + (after - now) * v
         if after > 0:

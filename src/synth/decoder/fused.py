@@ -10,7 +10,9 @@ import torch
 
 from synth.contracts import Contrast, EncodedImage, Render
 from synth.decoder.direct import DirectDecoder
+from synth.decoder.grid import check_encoded
 from synth.decoder.latent import LatentDecoder
+from synth.errors import InputError
 from synth.parse import Parse
 from synth.volume import Mask, Volume
 
@@ -18,13 +20,18 @@ from synth.volume import Mask, Volume
 class FusedDecoder:
     """Tiers 1 and 2 of the audit under the one contract.
 
-    Renders and the map in nats are the direct decoder's; `features` gains the latent decoder's flow-matching evidence as
-    `latent_*`, which a calibrated fusion weighs.
+    Renders and the map in nats are the direct decoder's; `features` gains the latent decoder's flow-matching evidence
+    as `latent_*`, which a calibrated fusion weighs. `weights_sha256` is both hashes, joined by "+".
+
+    Raises InputError when the two work on different grids.
     """
 
     name = "fused"
 
     def __init__(self, direct: DirectDecoder, latent: LatentDecoder) -> None:
+        if direct.spacing_mm != latent.spacing_mm:
+            got = f"{direct.spacing_mm:g} and {latent.spacing_mm:g} mm"
+            raise InputError("decoders to fuse", expected="one spacing", got=got, fix="train both on one grid")
         self.direct, self.latent = direct, latent
         self.spacing_mm = direct.spacing_mm
         self.modalities = direct.modalities
@@ -34,6 +41,10 @@ class FusedDecoder:
     @classmethod
     def from_pretrained(cls, path: str | Path = "fused") -> FusedDecoder:
         """The shipped pair; there is nothing else to load, so `path` must be "fused"."""
+        if str(path) != cls.name:
+            raise InputError(
+                "fused decoder", expected=repr(cls.name), got=str(path), fix="name a direct or latent folder"
+            )
         return cls(DirectDecoder.from_pretrained(), LatentDecoder.from_pretrained())
 
     def encode(self, image: Volume) -> EncodedImage:
@@ -50,7 +61,10 @@ class FusedDecoder:
         generator: torch.Generator,
     ) -> Render:
         """As the direct decoder."""
-        return self.direct.render(parse, context and context.payload[0], region, n=n, generator=generator)
+        if context is not None:
+            check_encoded(context, self.name, parse.geometry)
+            context = context.payload[0]
+        return self.direct.render(parse, context, region, n=n, generator=generator)
 
     def contrast(
         self,
@@ -63,6 +77,7 @@ class FusedDecoder:
         generator: torch.Generator,
     ) -> tuple[Contrast, ...]:
         """The direct decoder's contrast, with `latent_*` features from `draws` antithetic pairs of the flow."""
+        check_encoded(encoded, self.name, parse.geometry)
         first, second = encoded.payload
         direct = self.direct.contrast(first, parse, alternatives, region, generator=generator)
         latent = self.latent.contrast(second, parse, alternatives, region, draws=draws, generator=generator)

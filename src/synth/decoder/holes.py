@@ -43,7 +43,9 @@ def hole_in_box(mask: Mask, box: Box, *, margin: int = MARGIN_VOXELS) -> Hole:
     """The hole of a mask within a given box; what lies outside the box is cut off."""
     core = np.zeros(tuple(s.stop - s.start for s in box), bool)
     paste(mask, box, core)
-    hidden = ndimage.binary_dilation(core, ndimage.generate_binary_structure(3, 1), iterations=margin) if margin else core
+    hidden = (
+        ndimage.binary_dilation(core, ndimage.generate_binary_structure(3, 1), iterations=margin) if margin else core
+    )
     return Hole(box, core, hidden)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,32 +11,29 @@ from einops import repeat
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synth.conditioning import Codec, Scene, collate
-from synth.contracts import Box, Contrast, EncodedImage, Render
+from synth.conditioning import Scene, collate
+from synth.contracts import Contrast, EncodedImage, Render
 from synth.decoder.autoencoder import FACTOR, Autoencoder
-from synth.decoder.checkpoint import Checkpoint, fill, load_checkpoint, weights_folder
+from synth.decoder.checkpoint import Checkpoint, load_checkpoint, weights_folder
+from synth.decoder.config import DecoderConfig, build, network_arguments
 from synth.decoder.flow import interpolate, sample, velocity_target
-from synth.decoder.grid import check_encoded, check_grid, whole_box
+from synth.decoder.grid import check_encoded, check_grid, check_region, whole_box
 from synth.decoder.holes import Hole, hole_around, put_back, take
 from synth.decoder.intensity import AIR_HU
-from synth.decoder.latent_net import MULTIPLE, FlowNet, to_latent
+from synth.decoder.latent_net import FlowNet, to_latent
 from synth.errors import InputError
 from synth.parse import Parse
 from synth.volume import Mask, Volume
 
-PAD = 32  # voxels of air around an encoded image: more than any hole's margin and context
 TIMES = (0.2, 0.7)  # where two scenes are told apart; nearer 0 and 1 the error says little about the scene
-
-
-@dataclass(frozen=True, eq=False)
-class Latents:
-    """(1, C, x, y, z) latents of an image padded by `PAD` voxels of air on every side (more at the far end)."""
-
-    values: Tensor
 
 
 class LatentDecoder:
     """Tier 2 of the audit, and the one whose renders are pictures.
+
+    The autoencoder normalises over whatever it is given (group norm), so the box of a question is encoded by itself, as
+    crops were in training; latents cut out of those of the whole image would be others. Its receptive field lets a
+    little of what the hole hides into the latents beside the hole.
 
     Args:
         checkpoint: a weights folder of `synth train flow`; autoencoder: the one it was trained in.
@@ -47,25 +43,29 @@ class LatentDecoder:
     name = "latent"
 
     def __init__(self, checkpoint: Checkpoint, autoencoder: Checkpoint, *, steps: int = 8) -> None:
-        config = checkpoint.config
-        if config["autoencoder_sha256"] != autoencoder.sha256:
+        trained_in = str(checkpoint.config.get("autoencoder_sha256"))
+        if trained_in != autoencoder.sha256:
             raise InputError(
                 "autoencoder",
-                expected=f"weights {config['autoencoder_sha256'][:12]}",
+                expected=f"weights {trained_in[:12]}",
                 got=autoencoder.sha256[:12],
                 fix="use the autoencoder that the flow was trained in",
             )
-        self.codec = Codec.from_json(config["codec"])
-        self.spacing_mm = float(config["spacing_mm"])
-        self.modalities = tuple(config["modalities"])
+        config = DecoderConfig.of(checkpoint, "latent decoder")
+        self.codec, self.spacing_mm, self.modalities = config.codec, config.spacing_mm, config.modalities
         self.vocabulary = frozenset(self.codec.trained)
-        self.weights_sha256 = checkpoint.sha256
+        self.weights_sha256, self.autoencoder_sha256 = checkpoint.sha256, autoencoder.sha256
         self.steps = steps
-        self.autoencoder = Autoencoder(**autoencoder.config["network"])
-        fill(self.autoencoder, autoencoder, "autoencoder")
-        network = {k: tuple(v) if isinstance(v, list) else v for k, v in config["network"].items()}
-        self.net = FlowNet(self.codec, **network)
-        fill(self.net, checkpoint, "latent decoder")
+        arguments = network_arguments(autoencoder, "autoencoder")
+        self.autoencoder = build(lambda: Autoencoder(**arguments), autoencoder, "autoencoder")
+        self.net = build(lambda: FlowNet(config.codec, **config.network), checkpoint, "latent decoder")
+        if self.net.latent_channels != self.autoencoder.latent_channels:
+            raise InputError(
+                "latent decoder",
+                expected=f"{self.autoencoder.latent_channels} latent channels, as its autoencoder has",
+                got=str(self.net.latent_channels),
+                fix="fetch the weights again",
+            )
         self.net.to(memory_format=torch.channels_last_3d)
         self._last: Scene | None = None
 
@@ -73,15 +73,12 @@ class LatentDecoder:
     def from_pretrained(cls, path: str | Path = "latent") -> LatentDecoder:
         """Load by name (shipped weights) or by folder; the autoencoder is named in its config."""
         checkpoint = load_checkpoint(weights_folder(str(path)))
-        return cls(checkpoint, load_checkpoint(weights_folder(checkpoint.config["autoencoder"])))
+        return cls(checkpoint, load_checkpoint(weights_folder(str(checkpoint.config.get("autoencoder")))))
 
-    @torch.inference_mode()
     def encode(self, image: Volume) -> EncodedImage:
+        """Check the grid; latents are made for each box that is asked about."""
         check_grid(image.geometry, self.spacing_mm, "image")
-        box = _padded(image.geometry.shape)
-        with torch.autocast("cpu", torch.bfloat16):
-            latents = self.autoencoder.encode(_cube(take(image.array, box, AIR_HU)))
-        return EncodedImage(image, self.name, Latents(latents.float()))
+        return EncodedImage(image, self.name, None)
 
     @torch.inference_mode()
     def reconstruct(self, image: Volume) -> NDArray[np.float32]:
@@ -89,7 +86,7 @@ class LatentDecoder:
         hole = whole_box(image.geometry.shape, FACTOR)
         with torch.autocast("cpu", torch.bfloat16):
             back = self.autoencoder.decode(self.autoencoder.encode(_cube(take(image.array, hole.box, AIR_HU))))
-        inner, within = put_back(hole.box, image.geometry.shape)
+        _, within = put_back(hole.box, image.geometry.shape)
         return np.ascontiguousarray(back[0, 0].float().numpy()[within])
 
     @torch.inference_mode()
@@ -106,10 +103,13 @@ class LatentDecoder:
         shape = parse.geometry.shape
         if context is not None:
             check_encoded(context, self.name, parse.geometry)
-        whole = context is None or region is None
-        hole = whole_box(shape, MULTIPLE) if whole else _even(hole_around(region, margin=0))  # type: ignore[arg-type]
+        hole, seen = whole_box(shape, self.net.multiple), None
+        if region is not None:
+            check_region(region, parse.geometry)
+            if context is not None:
+                hole, seen = hole_around(region, margin=0, multiple=self.net.multiple), context
         base = np.full(shape, AIR_HU, np.float32) if context is None else context.image.array
-        condition, around, hidden, inside = self._inputs([self._scene(parse)], hole, shape, None if whole else context)
+        condition, around, hidden, inside = self._inputs([self._scene(parse)], hole, shape, seen)
         inner, within = put_back(hole.box, shape)
         keep = hole.hidden[within]
         images = []
@@ -153,7 +153,8 @@ class LatentDecoder:
         """
         check_encoded(encoded, self.name, parse.geometry)
         shape = parse.geometry.shape
-        hole = _even(hole_around(region))
+        check_region(region, parse.geometry)
+        hole = hole_around(region, multiple=self.net.multiple)
         scenes = [self._scene(p) for p in (parse, *alternatives)]
         condition, data, hidden, inside = self._inputs(scenes, hole, shape, encoded)
         seen = (hidden * inside)[0, 0]
@@ -166,9 +167,7 @@ class LatentDecoder:
             fine = repeat(difference, "d x y z -> d (x i) (y j) (z k)", i=FACTOR, j=FACTOR, k=FACTOR).numpy()
             region_fine = repeat(seen > 0, "x y z -> (x i) (y j) (z k)", i=FACTOR, j=FACTOR, k=FACTOR).numpy()
             features = {"evidence": evidence, "mean": mean}
-            contrasts.append(
-                Contrast(fine, region_fine, hole.core, hole.box, "flow-matching error", features=features)
-            )
+            contrasts.append(Contrast(fine, region_fine, hole.core, hole.box, "flow-matching error", features=features))
         return tuple(contrasts)
 
     def _errors(
@@ -206,9 +205,8 @@ class LatentDecoder:
         if context is None:
             data = torch.zeros(1, self.autoencoder.latent_channels, *hidden.shape[2:])
         else:
-            payload = context.payload
-            assert isinstance(payload, Latents)
-            data = payload.values[(..., *(slice((s.start + PAD) // FACTOR, (s.stop + PAD) // FACTOR) for s in hole.box))]
+            with torch.autocast("cpu", torch.bfloat16):
+                data = self.autoencoder.encode(_cube(take(context.image.array, hole.box, AIR_HU))).float()
         return condition, *(v.expand(rows, -1, -1, -1, -1) for v in (data, hidden, inside))  # type: ignore[return-value]  # star loses the length
 
     def _scene(self, parse: Parse) -> Scene:
@@ -219,23 +217,3 @@ class LatentDecoder:
 
 def _cube(array: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))[None, None]
-
-
-def _padded(shape: tuple[int, ...]) -> Box:
-    x, y, z = (slice(-PAD, n + n % FACTOR + PAD) for n in shape)
-    return x, y, z
-
-
-def _even(hole: Hole) -> Hole:
-    """The hole in a box that starts on a latent voxel and keeps its size; one plane may be lost at the far end."""
-    shift = [s.start % FACTOR for s in hole.box]
-    box = tuple(slice(s.start - d, s.stop - d) for s, d in zip(hole.box, shift, strict=True))
-
-    def moved(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        out = np.zeros_like(mask)
-        x, y, z = shift
-        nx, ny, nz = mask.shape
-        out[x:, y:, z:] = mask[: nx - x, : ny - y, : nz - z]
-        return out
-
-    return Hole(box, moved(hole.core), moved(hole.hidden))  # type: ignore[arg-type]  # 3 long

@@ -12,14 +12,16 @@ from synth.conditioning import Codec, EntityEncoder, Scatter, SceneBatch
 from synth.decoder.autoencoder import FACTOR
 from synth.decoder.unet import UNet
 
-MULTIPLE = 8  # voxels of the image grid: 2 per latent voxel, and two poolings
-
 
 class FlowNet(nn.Module):
     """v(x_t, t | latents outside the hole, scene).
 
     Args:
         codec: the checkpoint's vocabulary; latent_channels: of the autoencoder; map_channels: per layer of the scatter.
+        widths: of the U-Net's levels; blocks: residual blocks a level.
+
+    Attributes:
+        multiple: sides of a crop, in voxels of the image, must divide by this: 8 for three levels.
     """
 
     def __init__(
@@ -40,7 +42,8 @@ class FlowNet(nn.Module):
             "widths": list(widths),
             "blocks": blocks,
         }
-        self.codec = codec
+        self.codec, self.latent_channels = codec, latent_channels
+        self.multiple = FACTOR * 2 ** (len(widths) - 1)
         self.encoder = EntityEncoder(codec, token_width)
         self.scatter = Scatter(token_width, map_channels)
         self.entry = nn.Conv3d(2 * latent_channels + 2 + 2 * map_channels, widths[0], 3, padding=1)
@@ -68,9 +71,7 @@ class FlowNet(nn.Module):
         stacked = stacked.contiguous(memory_format=torch.channels_last_3d)
         return self.exit(self.body(self.entry(stacked), tokens, valid, t)).float()
 
-    def forward(
-        self, x: Tensor, t: Tensor, scene: SceneBatch, context: Tensor, hole: Tensor, inside: Tensor
-    ) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, scene: SceneBatch, context: Tensor, hole: Tensor, inside: Tensor) -> Tensor:
         return self.velocity(x, t, self.condition(scene), context, hole, inside)
 
 

@@ -27,8 +27,12 @@ def load_decoder(name: str = "direct") -> Decoder:
     if name in DECODERS:
         return DECODERS[name](name)
     if not Path(name).is_dir():
-        raise InputError("decoder", expected=f"one of {sorted(DECODERS)} or a weights folder", got=name, fix="correct it")
+        raise InputError(
+            "decoder", expected=f"one of {sorted(DECODERS)} or a weights folder", got=name, fix="correct it"
+        )
     kind = str(load_checkpoint(weights_folder(name)).config.get("decoder"))
     if kind not in DECODERS:
-        raise InputError(f"{name}/config.json", expected=f"decoder among {sorted(DECODERS)}", got=kind, fix="name another folder")
+        raise InputError(
+            f"{name}/config.json", expected=f"decoder among {sorted(DECODERS)}", got=kind, fix="name another folder"
+        )
     return DECODERS[kind](name)

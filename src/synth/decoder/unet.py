@@ -96,7 +96,8 @@ class Block(nn.Module):
         self.film = nn.Linear(embed, 2 * outputs)
         self.skip = nn.Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         nn.init.zeros_(self.conv_2.weight)
-        nn.init.zeros_(self.conv_2.bias) if self.conv_2.bias is not None else None
+        if self.conv_2.bias is not None:
+            nn.init.zeros_(self.conv_2.bias)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.film(F.silu(embedding))[..., None, None, None].chunk(2, dim=1)
@@ -120,7 +121,9 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
         shape = x.shape[2:]
-        q = rearrange(self.query(rearrange(self.norm(x), "b c x y z -> b (x y z) c")), "b n (h d) -> b h n d", h=self.heads)
+        q = rearrange(
+            self.query(rearrange(self.norm(x), "b c x y z -> b (x y z) c")), "b n (h d) -> b h n d", h=self.heads
+        )
         k, v = rearrange(self.key_value(tokens.to(x.dtype)), "b n (two h d) -> two b h n d", two=2, h=self.heads)
         mixed = F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), attn_mask=valid[:, None, None, :])
         flat = self.out(rearrange(mixed, "b h n d -> b n (h d)"))
@@ -132,6 +135,7 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, width: int, frequencies: int = 64) -> None:
         super().__init__()
+        self.rate: Tensor
         self.register_buffer("rate", torch.exp(torch.linspace(0, math.log(1000.0), frequencies)), persistent=False)
         self.layers = nn.Sequential(nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from synth.phantom.body import draw_surfaces
 from synth.phantom.bowel import coarse_grid, draw_colon, draw_small_bowel, plan_small_bowel
-from synth.phantom.chest import LOBES, draw_heart, draw_lungs, draw_thyroid
+from synth.phantom.chest import draw_heart, draw_lungs, draw_thyroid
 from synth.phantom.grid import Grid, Real
 from synth.phantom.hollow import draw_duodenum, draw_pelvic_organs, draw_stomach
 from synth.phantom.intensity import render
@@ -22,7 +22,7 @@ from synth.phantom.scanner import scan
 from synth.phantom.scene import Scene
 from synth.phantom.sdf import Field
 from synth.phantom.solid import draw_gallbladder, draw_kidneys, draw_liver, draw_pancreas, draw_spleen, liver_segments
-from synth.phantom.spec import PhantomSpec, sample_spec
+from synth.phantom.spec import LOBES, PhantomSpec, sample_spec
 from synth.phantom.spine import draw_spine
 from synth.phantom.vessels import draw_crura, draw_great_vessels, draw_mesentery, draw_portal
 
@@ -88,7 +88,7 @@ def field_of_view(patient: Patient, spacing_mm: tuple[float, float, float], shap
 
 def draw(patient: Patient, grid: Grid) -> Scene:
     """Everything in its order of precedence: bone, vessels, organs, bowel, muscle, lungs, fat."""
-    plan = _draw_without_loops(Scene(patient, coarse_grid(grid)), plan=True)
+    plan = _draw_without_loops(Scene(patient, coarse_grid()), plan=True)
     loops = plan_small_bowel(plan)
     draw_lungs(plan)
     scene = _draw_without_loops(Scene(patient, grid, lesions=place_lesions(plan)))

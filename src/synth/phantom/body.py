@@ -29,7 +29,7 @@ _ENVELOPE = np.array(
     ],
     float,
 )
-_CAVITY = np.array(
+CAVITY = np.array(
     [
         [-420, 42, 30, -55],
         [-145, 38, 22, -52],
@@ -55,7 +55,7 @@ PELVIC_FLOOR_Z, LUNG_APEX_Z = -138.0, 478.0
 def draw_surfaces(scene: Scene) -> None:
     """Fill `scene.surfaces` with skin, envelope, cavity, diaphragm (distances) and take the air outside."""
     full = scene.grid.full()
-    cavity, envelope = _barrel(scene, full, _CAVITY, 2.15, 2.75), _barrel(scene, full, _ENVELOPE, 2.2, 2.5)
+    cavity, envelope = _barrel(scene, full, CAVITY, 2.15, 2.75), _barrel(scene, full, _ENVELOPE, 2.2, 2.5)
     z = scene.patient.standard_z(full.z)
     cavity = cavity + scene.rough("cavity", full, 1.5, 40.0)
     ends = np.maximum(z - LUNG_APEX_Z, PELVIC_FLOOR_Z - z)

@@ -171,7 +171,6 @@ def _distance(points: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np
     return np.linalg.norm(points - a - share[:, None] * e, axis=1)
 
 
-def coarse_grid(grid: Grid) -> Grid:
+def coarse_grid() -> Grid:
     """The fixed lattice on which loops and lesions are planned, whatever the image's grid."""
-    del grid
     return Grid((50, 40, 82), (8.0, 8.0, 8.0), (-196.0, -150.0, -150.0))

@@ -7,6 +7,7 @@ import numpy as np
 from synth.phantom.grid import Real, Window
 from synth.phantom.scene import Scene
 from synth.phantom.sdf import Field, ellipsoid, occupancy, smooth_max, smooth_min, tube
+from synth.phantom.vessels import vessel
 
 # Chamber: centre, radii of the blood pool, wall (mm), material.
 _CHAMBERS = {
@@ -16,14 +17,6 @@ _CHAMBERS = {
     "left_atrium": ((0, -6, 316), (34, 20, 24), 3.0, "left_heart_blood"),
     "outflow": ((-12, 32, 330), (18, 18, 26), 2.5, "right_heart_blood"),
 }
-
-LOBES = (
-    "lung_upper_lobe_right",
-    "lung_middle_lobe_right",
-    "lung_lower_lobe_right",
-    "lung_upper_lobe_left",
-    "lung_lower_lobe_left",
-)
 
 
 def draw_heart(scene: Scene) -> None:
@@ -56,8 +49,6 @@ def draw_heart(scene: Scene) -> None:
     split = [(m, s / total) for m, s in parts.items()]
     split.append(("myocardium", np.clip(1 - sum(s for _, s in split), 0, 1)))
     scene.claim("heart", Field(w, outer), split, gap=0.5, halo=2.5)
-    from synth.phantom.vessels import vessel
-
     vessel(
         scene,
         None,
@@ -133,7 +124,8 @@ def _fill_lung(
     scene.claim(
         None, Field(w, d), [("lung_vessel", vessels.astype(np.float32)), ("lung", (1 - vessels).astype(np.float32))]
     )
-    took = before - scene.left >= 0.5
+    took = (before - scene.left >= 0.5) & ~scene.taken
+    scene.taken |= took
     box = w.slices
     for lobe, cut in lobes.items():
         scene.add_mask(f"lung_{lobe}_lobe_{word}", box, took & (np.broadcast_to(cut, w.shape) < 0))

@@ -11,7 +11,7 @@ from synth.phantom.sdf import Field, curve, ellipsoid, occupancy, smooth_max, tu
 
 
 def lumen_parts(
-    scene: Scene, w: Window, d: Real, wall_mm: float, fluid: ArrayLike, gas: Real
+    scene: Scene, w: Window, d: Real, wall_mm: Real | float, fluid: ArrayLike, gas: Real
 ) -> list[tuple[str, Real]]:
     """Split a hollow organ into wall, gas and content, exact within each voxel; `fluid` is the
     share of fluid in it."""

@@ -9,7 +9,7 @@ import numpy as np
 from synth.phantom.ribs import arm_surface
 from synth.phantom.scene import Scene
 from synth.phantom.sdf import FAR, Field, curve, smooth_min, strip, tube
-from synth.phantom.spine import _merge
+from synth.phantom.spine import merge
 
 
 def draw_named_muscles(scene: Scene) -> None:
@@ -58,8 +58,8 @@ def _iliopsoas(scene: Scene, side: int, word: str) -> None:
     high = np.maximum([s.stop for s in psoas_shape.window.slices], [s.stop for s in iliacus.window.slices])
     window = type(psoas_shape.window)(scene.grid, tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)))  # type: ignore[arg-type]  # always three
     d = np.full(window.shape, FAR, np.float32)
-    _merge(window, d, psoas_shape)
-    _merge(window, d, iliacus)
+    merge(window, d, psoas_shape)
+    merge(window, d, iliacus)
     scene.claim(f"iliopsoas_{word}", Field(window, d), _meat(scene, Field(window, d), 0.5), gap=0.4, halo=1.5)
 
 
@@ -149,7 +149,7 @@ def _meat(scene: Scene, shape: Field, marbled: float) -> list[tuple[str, np.ndar
     spec = scene.patient.spec
     usual = min(float(scene.patient.stream("marbling").gamma(2.0, 0.05)) / spec.muscle, 0.2)
     streak = np.clip((0.9 - np.abs(scene.noise("streak", 14.0)[s]) * 9.0) / scene.grid.voxel_mm, 0, 1)
-    spread = 1.0 + 0.5 * scene.noise("marbling", 11.0)[s]
+    spread = 1.0 + 0.3 * scene.noise("marbling", 8.0)[s]
     fat = np.clip(usual * marbled * np.clip(spread, 0, 3) + 0.5 * streak * min(marbled, 1.0), 0.0, 0.6).astype(
         np.float32
     )

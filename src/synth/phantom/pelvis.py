@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from synth.phantom.grid import Window
 from synth.phantom.scene import Scene
 from synth.phantom.sdf import FAR, Field, curve, ellipsoid, plates, tube
-from synth.phantom.spine import _merge, bony
+from synth.phantom.spine import bony, merge
 
 _CREST = [(112, 54, -8), (128, 32, 30), (126, 2, 48), (102, -38, 44), (62, -66, 18), (46, -76, -16)]
 _BRIM = [(100, 42, -46), (98, 24, -62), (88, 0, -68), (74, -26, -62), (56, -46, -54), (46, -64, -46)]
@@ -57,15 +57,15 @@ def _hip(scene: Scene, side: int, word: str) -> None:
     if 0 in w.shape:
         return
     d = np.full(w.shape, FAR, np.float32)
-    _merge(w, d, plates(scene.grid, np.array(triangles), 4.4))
+    merge(w, d, plates(scene.grid, np.array(triangles), 4.4))
     rim, radii = curve(crest, np.array([7.0, 6.5, 6.0, 6.0, 8.0, 9.0]), 9.0)
-    _merge(w, d, tube(scene.grid, rim, radii))
+    merge(w, d, tube(scene.grid, rim, radii))
     for start, end, radius in _BARS:
         line = p.place(_sided([start, end], side))
-        _merge(w, d, tube(scene.grid, line, np.array([radius, radius]) * 1.12))
+        merge(w, d, tube(scene.grid, line, np.array([radius, radius]) * 1.12))
     d = np.minimum(d, _socket(scene, w, side))
     d = d + scene.rough(f"hip_{word}", w, 0.8, 16.0)
-    scene.claim(f"hip_{word}", Field(w, d), bony(scene, d, 1.0, "pelvic_marrow"), gap=1.5, halo=0.5)
+    scene.claim(f"hip_{word}", Field(w, d), bony(scene, d, 0.8, "pelvic_marrow"), gap=1.5, halo=0.5)
 
 
 def _socket(scene: Scene, w: Window, side: int) -> np.ndarray:
@@ -85,10 +85,10 @@ def _femur(scene: Scene, side: int, word: str) -> None:
     if 0 in w.shape:
         return
     d = ellipsoid(w, c, (23.5, 23.5, 23.5))
-    _merge(w, d, tube(scene.grid, np.stack([c, neck[0]]), np.array([15.0, 14.0])))
-    _merge(w, d, tube(scene.grid, np.stack([neck[1], neck[2]]), np.array([13.0, 15.0])))
+    merge(w, d, tube(scene.grid, np.stack([c, neck[0]]), np.array([15.0, 14.0])))
+    merge(w, d, tube(scene.grid, np.stack([neck[1], neck[2]]), np.array([13.0, 15.0])))
     shaft, radii = curve(np.stack([neck[0], neck[2], neck[3], neck[4]]), np.array([15.0, 15.0, 13.5, 14.0]), 12.0)
-    _merge(w, d, tube(scene.grid, shaft, radii))
+    merge(w, d, tube(scene.grid, shaft, radii))
     low = np.clip((-(w.z / p.spec.height) - 125) / 40, 0, 1)
     d = d + scene.rough(f"femur_{word}", w, 0.6, 16.0)
     bone, marrow = bony(scene, d, 2.0)[0][1], bony(scene, d, 6.0)[0][1]

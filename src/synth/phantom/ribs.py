@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from synth.phantom.body import CAVITY
 from synth.phantom.scene import Scene
-from synth.phantom.sdf import Field, curve, plates, smooth_max, strip, tube
+from synth.phantom.sdf import Field, curve, plates, strip, tube
 from synth.phantom.spine import LEVELS, bony
 
 # Per rib: angle (degrees from straight back, round the side) and standard height of its front end.
@@ -30,9 +31,7 @@ _FRONT = {
 
 def wall_point(scene: Scene, angle_deg: float, z: float, out_mm: float) -> tuple[float, float, float]:
     """Standard landmark on the chest wall at `angle_deg` from the back (right side), `out_mm` outside the cavity."""
-    from synth.phantom.body import _CAVITY  # the wall is where the cavity ends
-
-    wide, front, back = (float(np.interp(z, _CAVITY[:, 0], _CAVITY[:, i])) for i in (1, 2, 3))
+    wide, front, back = (float(np.interp(z, CAVITY[:, 0], CAVITY[:, i])) for i in (1, 2, 3))
     wide, front, back = wide + out_mm, front + out_mm, back - out_mm
     a = np.deg2rad(angle_deg)
     power = 2 / (2.15 + 0.6 * float(np.clip((z - 130) / 80, 0, 1)))
@@ -142,6 +141,3 @@ def arm_surface(scene: Scene, side: int) -> Field:
     )
     points, radii = curve(p.place(_mirror(line, side)), np.array([50.0, 42.0, 38.0, 30.0]) * p.spec.muscle**0.5, 12.0)
     return tube(scene.grid, points, radii, 50.0)
-
-
-__all__ = ["arm_surface", "draw_chest", "smooth_max", "wall_point"]

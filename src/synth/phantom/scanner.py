@@ -11,14 +11,14 @@ from synth.phantom.scene import Scene
 
 
 def scan(scene: Scene, hu: Real, phase: str) -> Real:
-    """Add the table and correlated noise to noise-free HU; float32, clipped to the scanner's range."""
+    """Add the table and correlated noise to noise-free HU; float32, whole HU within the scanner's range."""
     patient = scene.patient
     rng = patient.stream("scan " + phase)
     image = np.maximum(hu, _table(scene, patient))
     sigma = [patient.spec.kernel_mm / s for s in scene.grid.spacing_mm]
     noise = _kernel_noise(rng, scene.grid.shape, sigma)
     image = ndimage.gaussian_filter(image, [0.5 * s for s in sigma], mode="nearest")
-    return np.clip(image + noise * _slice_level(scene), -1024.0, 3071.0).astype(np.float32)
+    return np.rint(np.clip(image + noise * _slice_level(scene), -1024.0, 3071.0)).astype(np.float32)
 
 
 def _kernel_noise(rng: np.random.Generator, shape: tuple[int, int, int], sigma: list[float]) -> Real:

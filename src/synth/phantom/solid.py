@@ -7,7 +7,7 @@ import numpy as np
 from synth.phantom.grid import Real, Window
 from synth.phantom.scene import Scene
 from synth.phantom.sdf import FAR, Field, curve, ellipsoid, occupancy, plates, smooth_max, strip, tube
-from synth.phantom.spine import _merge
+from synth.phantom.spine import merge
 from synth.phantom.vessels import liver_vessels
 
 
@@ -181,7 +181,7 @@ def _inner_vessels(scene: Scene, w: Window) -> dict[str, Real]:
     for name, (line, radii) in liver_vessels(scene).items():
         material = "portal_blood" if name.startswith("portal") else "hepatic_vein_blood"
         field[:] = FAR
-        _merge(w, field, tube(scene.grid, line, radii * 0.9, 4.0))
+        merge(w, field, tube(scene.grid, line, radii * 0.9, 4.0))
         out[material] = np.maximum(out[material], occupancy(field, scene.grid.voxel_mm))
     total = np.maximum(out["portal_blood"] + out["hepatic_vein_blood"], 1.0)
     return {k: v / total for k, v in out.items()}

@@ -27,6 +27,16 @@ LESION_TYPES = (
     "lung_nodule",
 )
 
+LOBES = (
+    "lung_upper_lobe_left",
+    "lung_lower_lobe_left",
+    "lung_upper_lobe_right",
+    "lung_middle_lobe_right",
+    "lung_lower_lobe_right",
+)
+HOSTS = ("liver", "kidney_left", "kidney_right", "gallbladder", *LOBES)
+"""Organs that can hold a lesion."""
+
 
 @dataclass(frozen=True)
 class LesionSpec:
@@ -39,6 +49,10 @@ class LesionSpec:
     def __post_init__(self) -> None:
         if self.name not in LESION_TYPES:
             raise InputError("lesion", expected=f"one of {', '.join(LESION_TYPES)}", got=self.name, fix="pick one")
+        if self.organ not in HOSTS:
+            raise InputError(
+                f"lesion '{self.name}'", expected=f"an organ of {', '.join(HOSTS)}", got=self.organ, fix="pick one"
+            )
         if not 2 <= self.diameter_mm <= 120:
             raise InputError(
                 f"lesion '{self.name}'",
@@ -145,13 +159,6 @@ _SITES = {
     "kidney_cyst_right": "kidney_right",
     "gallstone": "gallbladder",
 }
-_LUNGS = (
-    "lung_upper_lobe_left",
-    "lung_lower_lobe_left",
-    "lung_upper_lobe_right",
-    "lung_middle_lobe_right",
-    "lung_lower_lobe_right",
-)
 _SIZES = {  # median and spread (natural logarithm) of the diameter in mm
     "liver_cyst": (18, 0.5),
     "metastasis": (22, 0.45),
@@ -170,9 +177,7 @@ def _sample_lesions(rng: np.random.Generator, absent: tuple[str, ...]) -> tuple[
     out = []
     for _ in range(int(rng.poisson(1.3))):
         name = str(rng.choice(LESION_TYPES, p=_FREQUENCY))
-        organ = _SITES.get(name) or str(
-            rng.choice(_LUNGS if name == "lung_nodule" else ("kidney_left", "kidney_right"))
-        )
+        organ = _SITES.get(name) or str(rng.choice(LOBES if name == "lung_nodule" else ("kidney_left", "kidney_right")))
         median, spread = _SIZES[name]
         count = 1 + int(rng.poisson(1.2)) if name == "metastasis" else 1
         for _ in range(count):

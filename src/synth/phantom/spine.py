@@ -135,13 +135,13 @@ def _vertebra(scene: Scene, name: str, z: float, height: float, wide: float, dee
         )
     for line, (a, b), extra in bars:
         part = strip(scene.grid, line, np.array([[a + extra, a], [b + extra, b]]), tangent if extra else None)
-        _merge(w, d, part)
+        merge(w, d, part)
     d = d + scene.rough(name, w, 0.5, 16.0)
-    shell = 1.2 if lumbar else 1.0
+    shell = 0.75 if lumbar else 0.65
     scene.claim(f"vertebrae_{name}", Field(w, d), bony(scene, d, shell), gap=0.0, halo=0.7)
 
 
-def _merge(w: Window, d: Real, part: Field) -> None:
+def merge(w: Window, d: Real, part: Field) -> None:
     """Union `part` into `d`, both cut to the voxels they share."""
     a = tuple(
         slice(max(p.start, q.start), max(min(p.stop, q.stop), max(p.start, q.start)))
@@ -185,10 +185,10 @@ def _sacrum(scene: Scene) -> None:
             hole = p.place([(side * x, y + 22, z + 6), (side * x, y - 26, z - 8)])
             bore = tube(scene.grid, hole, np.array([4.5, 4.0]), 20.0)
             cut = np.full(w.shape, FAR, np.float32)
-            _merge(w, cut, bore)
+            merge(w, cut, bore)
             d = smooth_max(d, -cut, 2.0)
     for name, keep in (("vertebrae_S1", part), ("sacrum", ~part)):
         own = np.where(
             keep, d, np.maximum(d, np.where(part, -tilt - 27.0 * p.spec.height, tilt + 27.0 * p.spec.height) * -1)
         )
-        scene.claim(name, Field(w, own.astype(np.float32)), bony(scene, d, 1.0, "sacral_marrow"), halo=0.7)
+        scene.claim(name, Field(w, own.astype(np.float32)), bony(scene, d, 0.6, "sacral_marrow"), halo=0.7)

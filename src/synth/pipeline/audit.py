@@ -1,12 +1,12 @@
 """The audit, tier 1: which entities of a parse the image supports, and what the parse leaves out.
 
-    0 preflight      what does not fit is said before anything runs
-    1 grid           image and parse to the decoder's grid; attributes measured from this image are dropped: no peeking
-    2 encode         once
-    3 examine        each present, delineated entity: the parse against the parse without it, and the population's intensities
-    4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over the parse
-    5 search         what the parse fails to explain, each region tried as an added entity
-    6 report         everything in one typed object; `synth.report` writes it
+0 preflight      what does not fit is said before anything runs
+1 grid           image and parse to the decoder's grid; attributes measured from this image are dropped: no peeking
+2 encode         once
+3 examine each present, delineated entity: the parse against the parse without it, and the population's intensities
+ 4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over the parse
+5 search         what the parse fails to explain, each region tried as an added entity
+6 report         everything in one typed object; `synth.report` writes it
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ TIERS = (1,)
 LIMITS = (
     "Not a medical device: an aid for checking software, not for diagnosis.",
     "Judged on a {grid:g} mm grid: entities and errors smaller than about two voxels are not seen.",
-    "This tier asks of each entity whether it is there at all. Wrong outline, label, attribute and relation are not judged.",
-    "An entity is compared with the same place without it: two organs that look alike and have changed places can both pass.",
+    "This tier asks whether each entity is there at all. Wrong outline, label, attribute or relation is not judged.",
+    "An entity is compared with the same place without it: two organs that look alike can trade places and both pass.",
     "Regions reported as missing are places that the parse does not explain; they need not be disease.",
-    "p-values hold for images like those of the calibration; a scanner, phase or body region outside it can mislead them.",
+    "p-values hold for images like those of the calibration; another scanner, phase or body region can mislead them.",
 )
 
 
@@ -72,6 +72,14 @@ class AuditOptions:
             raise InputError("tiers", expected=f"among {', '.join(map(str, TIERS))}", got=got, fix="use --tiers 1")
         if not 0 <= self.seed < 2**31:
             raise InputError("seed", expected="0 to 2147483647", got=str(self.seed), fix="choose another")
+
+
+@dataclass(frozen=True, eq=False)
+class Renders:
+    """What the decoder draws in the place of one entity, under the parse and under the parse without it."""
+
+    with_entity: Volume
+    without_entity: Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +113,22 @@ class AuditReport:
         """Regions beyond chance, the strongest first."""
         return self.findings.missing or []
 
+    def renders(self, id: str) -> Renders | None:
+        """The image around an examined entity with its place redrawn, where the decoder gave its renders."""
+        examined = self.examined[id].examined if id in self.examined else None
+        if examined is None:
+            return None
+        contrast = examined.contrast
+        if contrast.with_parse is None or contrast.with_alternative is None:
+            return None
+
+        def painted(values: NDArray[np.float32]) -> Volume:
+            array = self.on_grid.array.copy()
+            array[contrast.box][contrast.region] = values[contrast.region]
+            return self.on_grid.with_array(array)
+
+        return Renders(painted(contrast.with_parse), painted(contrast.with_alternative))
+
     def to_json(self) -> dict[str, Any]:
         """Plain data, the content of `findings.json`."""
         return self.findings.model_dump(mode="json")
@@ -128,6 +152,7 @@ def audit(
     """
     options = options or AuditOptions()
     step = advance or _quiet
+    require(preflight(image, parse))  # before any weights are read
     decoder = decoder or _shipped_decoder(options.decoder)
     model = model or shipped_model()
     judge = model.judge(decoder.name)
@@ -143,7 +168,16 @@ def audit(
 
     step(0, message="entities", total=len(declared.present_ids) + (5 if options.search else 0))
     audited = audit_entities(
-        decoder, encoded, parse, declared, body, model.prior, judge, alpha=options.alpha, seed=options.seed, advance=step
+        decoder,
+        encoded,
+        parse,
+        declared,
+        body,
+        model.prior,
+        judge,
+        alpha=options.alpha,
+        seed=options.seed,
+        advance=step,
     )
 
     held_out, regions = None, None
@@ -153,7 +187,15 @@ def audit(
         held_out = render_held_out(decoder, encoded, explained, body, generator=_generator(options.seed))
         step(2)
         regions = search_regions(
-            decoder, encoded, explained, held_out, model.prior, judge, image=image, alpha=options.alpha, seed=options.seed
+            decoder,
+            encoded,
+            explained,
+            held_out,
+            model.prior,
+            judge,
+            image=image,
+            alpha=options.alpha,
+            seed=options.seed,
         )
         step(2)
 

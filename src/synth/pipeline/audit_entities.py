@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,8 @@ from synth.residual.findings import CalibrationCell, Counterfactual, EntityFindi
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import Judge
 from synth.residual.presence import Examined, examine
-from synth.residual.verdict import NOT_CLAIMED, Judged, Scored, cannot_check, cannot_tell, judge as judged_together
+from synth.residual.verdict import NOT_CLAIMED, Judged, Scored, cannot_check, cannot_tell
+from synth.residual.verdict import judge as judged_together
 from synth.volume import Mask
 
 MARGINAL_P = 0.05
@@ -145,4 +146,3 @@ def _reason(found: Examined, scored: Scored, judged: Judged) -> str:
 
 def _share(p: float) -> str:
     return f"{100 * p:.1f}%" if p >= 0.001 else "under 0.1%"
-

@@ -93,6 +93,7 @@ def _reason(tried: Tried, score: float, p: float | None, beyond: bool) -> str:
     where = f"in {found.host}" if found.host else "outside every declared organ"
     step = f"{abs(found.step_hu):.0f} HU {'brighter' if found.step_hu > 0 else 'darker'} than expected"
     if beyond:
-        return f"{where}: {step}; the image is explained better with a {tried.name.replace('_', ' ')} here ({score:+.1f} nats)"
+        name = tried.name.replace("_", " ")
+        return f"{where}: {step}; the image is explained better with a {name} here ({score:+.1f} nats)"
     often = "" if p is None else f"; {100 * p:.0f}% of complete parses have a region as strong"
     return f"{where}: {step} ({score:+.1f} nats{often})"

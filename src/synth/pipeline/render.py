@@ -1,8 +1,8 @@
 """Images of a parse: the whole volume, or one region redrawn within an image that stays as it is elsewhere.
 
-    1 grid      parse (and context) to the decoder's grid
-    2 draw      n samples of p(image | parse [, context])
-    3 back      with context, the redrawn region goes back to the image's own grid; all else is the image, bit for bit
+1 grid      parse (and context) to the decoder's grid
+2 draw      n samples of p(image | parse [, context])
+3 back      with context, the redrawn region goes back to the image's own grid; all else is the image, bit for bit
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def render(
         raise InputError("number of images", expected=f"1 to {MOST}", got=str(n), fix="draw the rest with another seed")
     if (context is None) != (region is None):
         got = "only the region" if context is None else "only the image"
-        raise InputError("render", expected="an image together with the region to redraw", got=got, fix="give both or none")
+        raise InputError(
+            "render", expected="an image together with the region to redraw", got=got, fix="give both or none"
+        )
     drawing = _decoder(decoder)
     generator = torch.Generator().manual_seed(seed)
     if context is None or region is None:
@@ -82,8 +84,8 @@ def _within(
 ) -> list[Volume]:
     """The context with the region redrawn.
 
-    On the decoder's grid the region is drawn; what goes back to the finer grid is the change that it makes, so that nothing
-    is blurred where nothing is redrawn.
+    On the decoder's grid the region is drawn; what goes back to the finer grid is the change that it makes, so that
+    nothing is blurred where nothing is redrawn.
     """
     grid = context.geometry.with_spacing(decoder.spacing_mm)
     small = resample(context, grid)
@@ -102,12 +104,18 @@ def _region(parse: Parse, region: str | Mask, geometry: Geometry) -> Mask:
     """The region on the grid of the image."""
     difference = geometry.describe_difference(parse.geometry)
     if difference:
-        raise InputError("parse grid", expected="that of the image", got=difference, fix="resample the parse to the image")
+        raise InputError(
+            "parse grid", expected="that of the image", got=difference, fix="resample the parse to the image"
+        )
     mask = parse.mask(region) if isinstance(region, str) else region
     if mask.shape != geometry.shape:
-        raise InputError("region", expected=f"shape {geometry.shape}", got=str(mask.shape), fix="resample it to the image")
+        raise InputError(
+            "region", expected=f"shape {geometry.shape}", got=str(mask.shape), fix="resample it to the image"
+        )
     if mask.is_empty:
-        raise InputError("region", expected="a mask with voxels", got="an empty mask", fix="draw what should be redrawn")
+        raise InputError(
+            "region", expected="a mask with voxels", got="an empty mask", fix="draw what should be redrawn"
+        )
     return mask
 
 

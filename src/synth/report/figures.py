@@ -18,6 +18,7 @@ from synth.volume import Volume
 Rgb = NDArray[np.uint8]
 
 RESIDUAL_LIMIT = 4.0  # standard deviations at full colour
+LETTER_SHARE, MARK_SHARE = 0.035, 0.02  # of the longer side
 _COLD, _HOT = np.array([33, 92, 168.0]), np.array([190, 45, 35.0])
 
 
@@ -36,7 +37,7 @@ BONE = Window(-200.0, 1000.0, "bone, -200 to 1000 HU")
 
 
 def window_for(volume: Volume, values: NDArray[np.float32]) -> Window:
-    """A window that shows what lies around these values; for other units than HU, the volume's 1st to 99th percentile."""
+    """A window that shows what lies around these values; without HU, the volume's 1st to 99th percentile."""
     if volume.unit != "HU":
         low, high = (float(v) for v in np.percentile(volume.array, (1, 99)))
         return Window(low, max(high, low + 1e-3), f"{low:.4g} to {high:.4g} {volume.unit}")
@@ -53,7 +54,7 @@ def grey(values: Image2, window: Window) -> Rgb:
 
 
 def diverging(z: Image2) -> Rgb:
-    """(rows, columns, 3) uint8: blue where the image is darker than the render, red where brighter, white where equal."""
+    """(rows, columns, 3) uint8: blue where the image is darker than the render, red where brighter."""
     strength = np.clip(np.abs(z) / RESIDUAL_LIMIT, 0, 1)[..., None]
     colour = np.where((z >= 0)[..., None], _HOT, _COLD)
     return np.asarray((255 * (1 - strength) + colour * strength).astype(np.uint8))
@@ -77,9 +78,14 @@ def figure(pixels: Rgb, plane: Plane, lines: Sequence[Line], *, mark: Point | No
     parts += [_paths(line) for line in lines]
     if mark is not None:
         x, y = plane.pixel_of(mark)
-        parts.append(f'<path class="mark" d="M{x - 9:.1f} {y:.1f}h5m8 0h5M{x:.1f} {y - 9:.1f}v5m0 8v5"/>')
+        arm = MARK_SHARE * max(width, height)
+        strokes = f"M{x - 2 * arm:.1f} {y:.1f}h{arm:.1f}m{2 * arm:.1f} 0h{arm:.1f}"
+        strokes += f"M{x:.1f} {y - 2 * arm:.1f}v{arm:.1f}m0 {2 * arm:.1f}v{arm:.1f}"
+        parts.append(f'<path class="mark" d="{strokes}"/>')
     side, top = plane.edges
-    parts.append(f'<text x="3" y="{height / 2:.0f}">{side}</text><text x="{width / 2:.0f}" y="10">{top}</text></svg>')
+    size = LETTER_SHARE * max(width, height)
+    parts.append(f'<g font-size="{size:.1f}"><text x="{size / 3:.1f}" y="{height / 2:.0f}">{side}</text>')
+    parts.append(f'<text class="top" x="{width / 2:.0f}" y="{1.1 * size:.1f}">{top}</text></g></svg>')
     return Markup("".join(parts))
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
-
-import numpy as np
 
 from synth.errors import InputError
 from synth.pipeline.audit import AuditReport
@@ -55,12 +52,12 @@ def _put_in_place(made: Path, folder: Path) -> None:
     aside = None
     if folder.exists():
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        os.replace(folder, aside / "old")
+        folder.replace(aside / "old")
     try:
-        os.replace(made, folder)
+        made.replace(folder)
     except OSError:
         if aside is not None:
-            os.replace(aside / "old", folder)
+            (aside / "old").replace(folder)
         raise
     finally:
         if aside is not None:
@@ -74,7 +71,9 @@ def _write(report: AuditReport, folder: Path) -> Findings:
         write_volume(report.render, folder / "render.nii.gz", synthetic=made_up)
         write_volume(report.residual, folder / "residual.nii.gz", synthetic=f"residual against {made_up}")
     findings = _with_masks(report, _with_counterfactuals(report, report.findings, folder, made_up), folder)
-    (folder / FINDINGS).write_text(json.dumps(findings.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    (folder / FINDINGS).write_text(
+        json.dumps(findings.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
     (folder / REPORT).write_text(report_html(report), "utf-8")
     return findings
 
@@ -83,16 +82,17 @@ def _with_counterfactuals(report: AuditReport, findings: Findings, folder: Path,
     """Renders with and without each flagged entity, on the decoder's grid."""
     names = {}
     for finding in findings.flagged:
-        examined = report.examined[finding.id].examined if finding.id in report.examined else None
-        if examined is None or examined.contrast.with_parse is None or examined.contrast.with_alternative is None:
+        renders = report.renders(finding.id)
+        if renders is None:
             continue
-        contrast = examined.contrast
-        files = {}
-        for key, values in (("with_entity", contrast.with_parse), ("without_entity", contrast.with_alternative)):
-            array = np.array(report.on_grid.array)
-            array[contrast.box][contrast.region] = values[contrast.region]
-            files[key] = f"counterfactuals/{finding.id}_{key.split('_')[0]}.nii.gz"
-            write_volume(report.on_grid.with_array(array), folder / files[key], synthetic=f"{key} {finding.id}, {made_up}")
+        files = {
+            "with_entity": f"counterfactuals/{finding.id}_with.nii.gz",
+            "without_entity": f"counterfactuals/{finding.id}_without.nii.gz",
+        }
+        write_volume(renders.with_entity, folder / files["with_entity"], synthetic=f"with {finding.id}, {made_up}")
+        write_volume(
+            renders.without_entity, folder / files["without_entity"], synthetic=f"without {finding.id}, {made_up}"
+        )
         names[finding.id] = files
     entities = []
     for finding in findings.entities:

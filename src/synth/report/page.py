@@ -56,7 +56,11 @@ class Card:
 def report_html(report: AuditReport) -> str:
     """The whole report as one self-contained HTML document."""
     environment = Environment(
-        loader=PackageLoader("synth.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("synth.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"plain": plain, "bar": bar, "share": share}
     return environment.get_template("report.html.j2").render(**_content(report))
@@ -159,27 +163,24 @@ def _panel(report: AuditReport, plane: Plane, lines: Sequence[Line], mark: Point
     return Panel(plane.name, draw(grey(cut(report.image, plane, fill=fill), window), "input"), render, residual)
 
 
-def _pair(report: AuditReport, finding: EntityFinding, mask: Mask, focus: Point, css: str, window: Window) -> Pair | None:
+def _pair(
+    report: AuditReport, finding: EntityFinding, mask: Mask, focus: Point, css: str, window: Window
+) -> Pair | None:
     """Close-ups in the axial plane; the decoder's answer is shown inside the hidden region, the image around it."""
-    contrast = report.examined[finding.id].examined.contrast if report.examined[finding.id].examined else None
-    if contrast is None or contrast.with_parse is None or contrast.with_alternative is None:
+    renders = report.renders(finding.id)
+    if renders is None:
         return None
     low, high = _close_box(mask, report.parse.geometry, focus)
     plane = Plane.through(AXIAL, focus, low, high, CLOSE_PIXEL_MM)
     lines = [Line(outline(mask, report.parse.geometry, plane), css)]
-
-    def painted(values: Any) -> Volume:
-        array = report.on_grid.array.copy()
-        array[contrast.box][contrast.region] = values[contrast.region]
-        return report.on_grid.with_array(array)
 
     def draw(volume: Volume, what: str) -> Markup:
         return figure(grey(cut(volume, plane, fill=window.low), window), plane, lines, mark=None, label=what)
 
     return Pair(
         draw(report.image, f"input around {finding.id}"),
-        draw(painted(contrast.with_parse), f"rendered with {finding.id}"),
-        draw(painted(contrast.with_alternative), f"rendered without {finding.id}"),
+        draw(renders.with_entity, f"rendered with {finding.id}"),
+        draw(renders.without_entity, f"rendered without {finding.id}"),
     )
 
 
@@ -196,9 +197,9 @@ def _overview(report: AuditReport) -> Panel:
         if finding.id in report.parse.masks and finding.kind not in ("tissue", "target"):
             curves = outline(report.parse.masks[finding.id], report.parse.geometry, plane)
             lines.append(Line(curves, css.get(finding.verdict, "flagged")))
-    for finding in report.findings.missing or ():
-        lines.append(Line(outline(report.regions[finding.id].mask, report.image.geometry, plane), "missing"))
-    window = window_for(report.image, report.image.array[report.image.array > -300] if report.image.unit == "HU" else np.zeros(0))
+    for left_out in report.findings.missing or ():
+        lines.append(Line(outline(report.regions[left_out.id].mask, report.image.geometry, plane), "missing"))
+    window = window_for(report.image, report.image.array[report.image.array > -300])
     return _panel(report, plane, lines, None, window)
 
 

@@ -1,4 +1,4 @@
-"""Cuts through volumes and masks as a radiologist expects them: patient right on the viewer's left, feet at the bottom."""
+"""Cuts through volumes and masks as a radiologist expects them: patient right on the viewer's left, feet down."""
 
 from __future__ import annotations
 

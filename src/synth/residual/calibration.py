@@ -1,7 +1,9 @@
-"""Fitting a judge: entities that are there, entities that are not, and complete parses, all from cases known to be right.
+"""Fitting a judge: entities that are there, entities that are not, and complete parses, from cases known to be right.
 
-True entities are the case's own masks, untouched and jittered; false ones are the same masks moved to where the organ is not,
-their true place left undeclared, and lesions put where there are none. Lesions taken out of a parse are what a search for missing
+True entities are the case's own masks, untouched and jittered; false ones are the same masks moved to where the organ
+is not,
+their true place left undeclared, and lesions put where there are none. Lesions taken out of a parse are what a search
+for missing
 ones must find. Scores for calibration are cross-fitted: no score comes from a fusion that has seen its patient.
 """
 
@@ -14,8 +16,8 @@ import numpy as np
 import torch
 
 from synth.contracts import Decoder, EncodedImage
-from synth.fault import jitter, move_onto, random_move
 from synth.errors import InputError
+from synth.fault import jitter, move_onto, random_move
 from synth.parse import Entity, Kind, Parse, Relation
 from synth.residual.conformal import Calibration, CalibrationScore
 from synth.residual.fusion import Fusion
@@ -133,7 +135,11 @@ def fit_judge(collected: Collected, decoder: Decoder, facts: Mapping[str, object
         tuple(CalibrationScore(s.name, s.volume_ml, score) for s, score in zip(samples, scores, strict=True) if s.truth)
     )
     missing, most = _fit_missing(collected.candidates)
-    said = {"true claims": len(truth), "false claims": len(samples) - len(truth), "cases": len({s.case for s in samples})}
+    said = {
+        "true claims": len(truth),
+        "false claims": len(samples) - len(truth),
+        "cases": len({s.case for s in samples}),
+    }
     return Judge(decoder.weights_sha256, presence, calibration, missing, most, {**said, **dict(facts or {})})
 
 
@@ -193,7 +199,11 @@ def _claims(case: CalibrationCase, decoder: Decoder, rng: np.random.Generator, p
 def _hallucination(case: CalibrationCase, known: frozenset[str], rng: np.random.Generator) -> _Claim | None:
     """A lesion of 8 to 20 mm radius claimed inside an organ that can have one, away from its true ones."""
     parse = case.parse
-    organs = [i for i in parse.present_ids if parse.entity(i).kind is Kind.organ and set(findings_of(parse.entity(i).name)) & known]
+    organs = [
+        i
+        for i in parse.present_ids
+        if parse.entity(i).kind is Kind.organ and set(findings_of(parse.entity(i).name)) & known
+    ]
     if not organs:
         return None
     organ = str(rng.choice(organs))

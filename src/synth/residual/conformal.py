@@ -1,9 +1,11 @@
-"""How surprising a score would be for an entity that is truly there: split-conformal p-values, and what to make of many.
+"""How surprising a score would be for an entity that is truly there: split-conformal p-values, and what many make.
 
     p = (1 + #{calibration scores <= score}) / (n + 1)
 
-Valid when the case at hand is exchangeable with the calibration cases (Vovk et al. 2005, ch. 2; Mondrian: within a cell of
-alike entities). Many entities are judged at once by Benjamini & Hochberg 1995: of what is flagged, at most a share alpha is
+Valid when the case at hand is exchangeable with the calibration cases (Vovk et al. 2005, ch. 2; Mondrian: within a
+cell of
+alike entities). Many entities are judged at once by Benjamini & Hochberg 1995: of what is flagged, at most a share
+alpha is
 expected to be a false alarm; conformal p-values that share a calibration set keep that (Bates et al. 2023, Theorem 2).
 """
 

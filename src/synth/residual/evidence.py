@@ -1,7 +1,9 @@
-"""The evidence that an entity is where the parse says: named scalars from the decoder's contrast and from the population.
+"""The evidence that an entity is where the parse says: numbers from the decoder's contrast and the population.
 
-Everything here is measured on the decoder's grid. The population's part knows only the image and the mask; the decoder's part
-is the contrast of the parse with one that lacks the entity. A fusion (`synth.residual.fusion`) turns them into one score.
+Everything here is measured on the decoder's grid. The population's part knows only the image and the mask; the
+decoder's part
+is the contrast of the parse with one that lacks the entity. A fusion (`synth.residual.fusion`) turns them into one
+score.
 """
 
 from __future__ import annotations
@@ -66,7 +68,11 @@ def entity_features(
     around = Neighbourhood.of(mask)
     hu = image.array[around.box]
     ratio = _core_ratio(prior, name, hu)
-    features = {"log_voxels": float(np.log(mask.voxels)), **_population(prior, name, hu, around, ratio), **_edges(hu, around)}
+    features = {
+        "log_voxels": float(np.log(mask.voxels)),
+        **_population(prior, name, hu, around, ratio),
+        **_edges(hu, around),
+    }
     score_map = np.clip(ratio, -CLIP_NATS, CLIP_NATS)
     if contrast is not None:
         features |= _contrast(contrast, mask, image)

@@ -92,7 +92,9 @@ class MissingFinding(Finding):
     candidates: list[Candidate] = Field(default_factory=list)
     located_in: str | None = Field(None, description="id of the entity that holds it")
     score: float | None = Field(None, description="log-likelihood ratio in nats; positive speaks for a missing entity")
-    p_value: float | None = Field(None, description="share of complete parses whose most suspicious region scores this high")
+    p_value: float | None = Field(
+        None, description="share of complete parses whose most suspicious region scores this high"
+    )
     volume_ml: float
     focus_mm: Point
     peak: float = Field(description="largest smoothed standardised residual")

@@ -5,8 +5,8 @@ it falls below what is usual for that name (good is good enough, bad is bad). A 
 
     score = w . [x/s, z, min(z, 0)] + b,      z = (x - mean of the name) / sd of the name
 
-Names with few examples borrow mean and sd from their ancestors. Fitted with both labels weighing the same, so that the prior odds
-are not in the score.
+Names with few examples borrow mean and sd from their ancestors. Fitted with both labels weighing the same, so that
+the prior odds are not in the score.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class Fusion:
         names = tuple(sorted({key for row in features for key in row}))
         x = np.array([[row.get(key, np.nan) for key in names] for row in features], float)
         scale = np.nanstd(x, axis=0) + 1e-6
-        shell = cls(names, scale, np.zeros(3 * len(names) + 1), _classes(x[truth], [e for e, t in zip(entities, truth) if t]))
+        true_names = [entity for entity, there in zip(entities, truth, strict=True) if there]
+        shell = cls(names, scale, np.zeros(3 * len(names) + 1), _classes(x[truth], true_names))
         design = np.stack([shell._design(row, entity) for row, entity in zip(x, entities, strict=True)])
         return cls(names, scale, _logistic(design, truth, l2), shell.classes, dict(meta or {}))
 
@@ -122,7 +123,9 @@ class Fusion:
             InputError: another form.
         """
         if data.get("form") != FORM:
-            raise InputError("fusion", expected=f"form {FORM}", got=str(data.get("form")), fix="fit it with this version")
+            raise InputError(
+                "fusion", expected=f"form {FORM}", got=str(data.get("form")), fix="fit it with this version"
+            )
         classes = {name: np.asarray(table, float) for name, table in dict(data["classes"]).items()}  # type: ignore[call-overload] # JSON
         scale, weights = np.asarray(data["scale"], float), np.asarray(data["weights"], float)
         names = tuple(str(n) for n in data["names"])  # type: ignore[attr-defined] # JSON

@@ -1,6 +1,7 @@
 """The image that the parse predicts everywhere, each place rendered with its own pixels hidden.
 
-The body is cut into cubes; a pass hides a quarter of them, chosen so that hidden cubes meet at corners only, and renders them from
+The body is cut into cubes; a pass hides a quarter of them, chosen so that hidden cubes meet at corners only, and
+renders them from
 the parse and the image around. After four passes every voxel has been predicted without having been seen:
 
     z(v) = (x(v) - location(v)) / scale(v)
@@ -22,7 +23,9 @@ from synth.volume import Mask
 Map = NDArray[np.float32]
 
 PASSES = 4
-SIDE_VOXELS = 6  # 24 mm on a 4 mm grid: wider than what should be noticed, narrow enough for the context to tell the rest
+SIDE_VOXELS = (
+    6  # 24 mm on a 4 mm grid: wider than what should be noticed, narrow enough for the context to tell the rest
+)
 SAMPLES = 4  # for a decoder that gives no spread of its own
 MIN_SCALE_HU = 8.0  # narrower claims than a CT's noise are not believed
 

@@ -20,7 +20,7 @@ from scipy import ndimage
 from synth.errors import InputError
 from synth.parse import VOCABULARY
 from synth.residual.neighbourhood import SECTORS, Neighbourhood
-from synth.volume import Mask
+from synth.volume import Mask, write_bytes
 
 EDGES = np.concatenate(
     [np.arange(-900, -200, 100), np.arange(-200, -60, 20), np.arange(-60, 200, 10), np.arange(200, 400, 25),
@@ -133,8 +133,8 @@ class IntensityPrior:
         return smooth.astype(np.float32)
 
     def save(self, path: Path) -> None:
-        """Write as safetensors: one tensor of masses and one of patients, names in the header."""
-        from safetensors.numpy import save_file
+        """Write as safetensors, atomically: the three tables stacked over names, the names in the header."""
+        from safetensors.numpy import save
 
         names = sorted(self.mass)
         tensors = {
@@ -143,7 +143,7 @@ class IntensityPrior:
             "variances": np.stack([self.variances[n] for n in names]).astype(np.float32),
             "edges": EDGES,
         }
-        save_file(tensors, str(path), metadata={"names": json.dumps(names), "spacing_mm": repr(self.spacing_mm)})
+        write_bytes(path, save(tensors, metadata={"names": json.dumps(names), "spacing_mm": repr(self.spacing_mm)}))
 
     @classmethod
     def load(cls, path: Path) -> IntensityPrior:
@@ -167,8 +167,8 @@ class IntensityPrior:
                 fix="fit it again with this version",
             )
         names = json.loads(meta["names"])
-        by_name = (dict(zip(names, table, strict=True)) for table in (mass, patients, variances))
-        return cls(*by_name, spacing_mm=float(meta["spacing_mm"]))
+        counts, seen, spreads = (dict(zip(names, table, strict=True)) for table in (mass, patients, variances))
+        return cls(counts, seen, spreads, float(meta["spacing_mm"]))
 
 
 def lineage(name: str) -> tuple[str, ...]:
@@ -203,7 +203,9 @@ def _patient(
         variance = float(np.clip(hu[around.core], EDGES[0] - 100, EDGES[-1]).var())
         for ancestor in lineage(name):
             counts[ancestor] = counts.get(ancestor, np.zeros((ZONES, BINS), np.float32)) + counted
-            variances[ancestor] = variances.get(ancestor, np.zeros(2, np.float32)) + np.float32([variance, 1.0])
+            variances[ancestor] = variances.get(ancestor, np.zeros(2, np.float32)) + np.array(
+                [variance, 1.0], np.float32
+            )
     return counts
 
 

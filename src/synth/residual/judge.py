@@ -1,6 +1,7 @@
-"""What an audit knows beforehand: the population's intensities, and for each decoder how its evidence is weighed and calibrated.
+"""What an audit knows beforehand: the population's intensities, and how each decoder's evidence is weighed.
 
-On disk a folder: `config.json` (what it was made from), `prior.safetensors`, `fusion.json` (a `Judge` for each decoder).
+On disk a folder: `config.json` (what it was made from), `prior.safetensors`, `fusion.json` (a `Judge` for each
+decoder).
 """
 
 from __future__ import annotations
@@ -114,5 +115,7 @@ class AuditModel:
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             got = f"{type(error).__name__}: {error}"
-            raise InputError(str(folder), expected=f"{PRIOR} and {FUSION}", got=got, fix="fetch the weights again") from None
+            raise InputError(
+                str(folder), expected=f"{PRIOR} and {FUSION}", got=got, fix="fetch the weights again"
+            ) from None
         return cls(prior, judges, digest)

@@ -1,9 +1,9 @@
 """Regions that the parse does not explain: found in the held-out residual, outlined, named and tried as added entities.
 
-    1. smooth the standardised residual and keep what stands out               (candidates)
-    2. outline each: voxels of its host that are nearer to the anomaly than to the host
-    3. name it: which finding of that host, or which organ, has such intensities
-    4. contrast(parse + candidate, parse): is the image better explained with it?
+1. smooth the standardised residual and keep what stands out               (candidates)
+2. outline each: voxels of its host that are nearer to the anomaly than to the host
+3. name it: which finding of that host, or which organ, has such intensities
+4. contrast(parse + candidate, parse): is the image better explained with it?
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def _searched(body: Mask) -> Zone:
 
 
 def _seeds(z: Map, allowed: Zone) -> list[_Seed]:
-    """Connected parts of the smoothed residual beyond the threshold, at each scale and of each sign, strongest first."""
+    """Connected parts of the smoothed residual beyond the threshold, at each scale and sign, strongest first."""
     seeds = []
     bounded = np.clip(z, -4.0, 4.0)  # one voxel of metal is not a lesion
     for sigma in SIGMAS:
@@ -199,10 +199,7 @@ def _outlined(
     seed: _Seed, image: Volume, parse: Parse, held_out: HeldOut, hosts: Mapping[str, Mask], z: Map
 ) -> Candidate | None:
     host = _host_of(seed, hosts)
-    box = tuple(
-        slice(max(0, s.start - GROW_VOXELS), min(n, s.stop + GROW_VOXELS))
-        for s, n in zip(seed.box, image.shape, strict=True)
-    )
+    box = _grown(seed.box, image.shape)
     core = np.zeros(tuple(s.stop - s.start for s in box), bool)
     core[tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(seed.box, box, strict=True))] = seed.voxels
     hu, expected = image.array[box], held_out.location[box]
@@ -219,7 +216,7 @@ def _outlined(
     region = _connected_to(grown, tuple(f - b.start for f, b in zip(seed.focus, box, strict=True)), core)
     if region is None or region.sum() < MIN_VOXELS:
         return None
-    mask = Mask.from_box(image.shape, tuple(b.start for b in box), region)
+    mask = Mask.from_box(image.shape, (box[0].start, box[1].start, box[2].start), region)
     return Candidate(
         mask=mask,
         peak=seed.peak,
@@ -229,6 +226,13 @@ def _outlined(
         step_hu=step,
         residual=float(z[box][region].mean()),
     )
+
+
+def _grown(box: Slices3, shape: tuple[int, int, int]) -> Slices3:
+    x, y, z = (
+        slice(max(0, s.start - GROW_VOXELS), min(n, s.stop + GROW_VOXELS)) for s, n in zip(box, shape, strict=True)
+    )
+    return x, y, z
 
 
 def _host_of(seed: _Seed, hosts: Mapping[str, Mask]) -> str | None:
@@ -264,4 +268,3 @@ def _connected_to(region: Zone, focus: tuple[int, ...], core: Zone) -> Zone | No
         if touched[here] == 0:
             return None
     return np.asarray(labels == here)
-

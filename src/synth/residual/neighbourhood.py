@@ -1,7 +1,7 @@
 """Where around a mask its evidence lies: core, rim, the layer just outside by direction, and the wider surroundings.
 
-A population knows what the core of a kidney looks like, and also what lies behind it and in front of it: a mask that was
-moved off its organ breaks the second before the first. All distances are in voxels of the grid in use.
+A population knows what the core of a kidney looks like, and also what lies behind it and in front of it: a mask that
+was moved off its organ breaks the second before the first. All distances are in voxels of the grid in use.
 """
 
 from __future__ import annotations

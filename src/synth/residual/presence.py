@@ -1,4 +1,4 @@
-"""The counterfactual of presence: the parse against the same parse without one entity, its place hidden from the decoder."""
+"""The counterfactual of presence: the parse against the same parse without one entity, its place hidden."""
 
 from __future__ import annotations
 

@@ -17,16 +17,19 @@ MIN_EFFECT_HU = 3.0  # a render that does not change when the entity goes cannot
 MIN_VISIBILITY = 0.05  # nats a voxel
 
 NOT_CLAIMED = {
-    Presence.absent: "declared absent: there is no place to look at; a missed one is looked for among the unexplained regions",
+    Presence.absent: "declared absent: no place to look at; a missed one is looked for among the unexplained regions",
     Presence.uncertain: "declared uncertain: nothing is claimed",
     Presence.not_assessed: "not assessed: nothing is claimed",
 }
 
 
-def cannot_check(entity: Entity, original: Parse, parse: Parse, known: Collection[str], body: Mask | None) -> str | None:
+def cannot_check(
+    entity: Entity, original: Parse, parse: Parse, known: Collection[str], body: Mask | None
+) -> str | None:
     """Why a present entity cannot be checked, in words; None when it can.
 
-    `original` is the parse on its own grid, `parse` on the decoder's, `known` the names that the decoder was trained on.
+    `original` is the parse on its own grid, `parse` on the decoder's, `known` the names that the decoder was trained
+    on.
     """
     if entity.kind is Kind.target:
         return "a planning volume is drawn, not seen"

@@ -5,7 +5,8 @@ The prior counts the training cases; the fusion and the calibration see held-out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.contracts import Decoder
-from synth.decoder import load_decoder
+from synth.decoder import FusedDecoder, load_decoder
 from synth.parse import Kind
-from synth.residual import AuditModel, CalibrationCase, IntensityPrior, Judge, Plan, collect, fit_judge
+from synth.pipeline.parallel import each
+from synth.residual import AuditModel, CalibrationCase, Collected, IntensityPrior, Judge, Plan, collect, fit_judge
 from synth.training.cases import read_set
 from synth.training.config import TrainConfig
 from synth.volume import Mask, resample
@@ -29,11 +31,15 @@ def fit_audit(
         log("counting intensities")
         prior = IntensityPrior.fit(_images(config), spacing_mm=config.spacing_mm)
         AuditModel(prior, {}).save(folder)
-    judges: dict[str, Judge] = {}
-    for name in config.model.get("decoders", ["direct"]):
-        decoder = load_decoder(name)
-        log(f"{name}: collecting claims")
-        judges[name] = _judge(config, decoder, prior, log)
+    decoder = load_decoder(str(config.model.get("decoder", "direct")))
+    log(f"{decoder.name}: collecting claims")
+    collected, cases = _collect(config, decoder, prior)
+    log(f"{decoder.name}: {len(collected.samples)} claims on {cases} cases")
+    said = {"sets": [s.layout for s in config.validation]}
+    judges: dict[str, Judge] = {decoder.name: fit_judge(collected, decoder, said)}
+    if isinstance(decoder, FusedDecoder):
+        # The direct decoder's answers are a part of the fused one's: nothing needs to be asked again.
+        judges["direct"] = fit_judge(_without_latent(collected), decoder.direct, said)
     facts: dict[str, Any] = {name: dict(judge.facts) for name, judge in judges.items()}
     AuditModel(prior, judges).save(folder, facts)
     return facts
@@ -44,17 +50,38 @@ def _images(config: TrainConfig) -> Iterator[tuple[NDArray[np.float32], dict[str
         for _, image, parse in read_set(settings):
             grid = image.geometry.with_spacing(config.spacing_mm)
             small = parse.resampled(grid)
-            masks = {small.entity(i).name: small.masks[i] for i in small.present_ids if small.entity(i).kind is not Kind.target}
+            masks: dict[str, Mask] = {}
+            for i in small.present_ids:
+                entity, mask = small.entity(i), small.masks[i]
+                if entity.kind is not Kind.target:
+                    masks[entity.name] = masks[entity.name] | mask if entity.name in masks else mask
             yield resample(image, grid).array, masks
 
 
-def _judge(config: TrainConfig, decoder: Decoder, prior: IntensityPrior, log: Callable[[str], None]) -> Judge:
-    cases = []
-    for settings in config.validation:
-        for name, image, parse in read_set(settings):
-            grid = image.geometry.with_spacing(config.spacing_mm)
-            cases.append(CalibrationCase.of(name, decoder.encode(resample(image, grid)), parse))
+def _collect(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> tuple[Collected, int]:
+    """Claims about every held-out case, the cases shared among `workers` processes."""
+    chosen = [case for settings in config.validation for case in read_set(settings)]
     plan = Plan(**{k: int(v) for k, v in config.loss.items()})
-    collected = collect(cases, decoder, prior, seed=config.seed, plan=plan, search=bool(config.model.get("search", True)))
-    log(f"{decoder.name}: {len(collected.samples)} claims on {len(cases)} cases")
-    return fit_judge(collected, decoder, {"sets": [s.layout for s in config.validation]})
+    search = bool(config.model.get("search", True))
+
+    def one(number: int) -> Collected:
+        name, image, parse = chosen[number]
+        small = resample(image, image.geometry.with_spacing(config.spacing_mm))
+        case = CalibrationCase.of(name, decoder.encode(small), parse)
+        return collect([case], decoder, prior, seed=config.seed + number, plan=plan, search=search)
+
+    merged = Collected()
+    for part in each(one, range(len(chosen)), int(config.model.get("workers", 1))):
+        merged.samples.extend(part.samples)
+        merged.candidates.update(part.candidates)
+    return merged, len(chosen)
+
+
+def _without_latent(collected: Collected) -> Collected:
+    def kept(features: Mapping[str, float]) -> dict[str, float]:
+        return {k: v for k, v in features.items() if not k.startswith("decoder_latent")}
+
+    return Collected(
+        [replace(s, features=kept(s.features)) for s in collected.samples],
+        {k: [replace(c, features=kept(c.features)) for c in group] for k, group in collected.candidates.items()},
+    )

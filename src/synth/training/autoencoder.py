@@ -19,6 +19,7 @@ from synth.decoder.intensity import AIR_HU, clamp_hu
 from synth.parse import VOCABULARY
 from synth.training.cases import Case, load_cases
 from synth.training.config import TrainConfig
+from synth.training.direct import bare
 
 RANGE_HU = 2000.0  # the window -1000..1000 HU of the reported PSNR
 
@@ -43,7 +44,7 @@ class AutoencoderTask:
         return torch.from_numpy(np.stack(crops)[:, None])
 
     def loss(self, model: nn.Module, batch: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        net = model.module if hasattr(model, "module") else model
+        net = bare(model, Autoencoder)
         mean, std = net.posterior(batch)
         noise = torch.randn(mean.shape, generator=rng, dtype=torch.float32, device=mean.device)
         latent = mean.float() + std.float() * noise
@@ -93,7 +94,8 @@ def _random_crop(cases: list[Case], side: int, rng: np.random.Generator) -> NDAr
     case = cases[int(rng.integers(len(cases)))]
     centre = case.body.indices()[rng.integers(case.body.voxels)]
     starts = [
-        int(np.clip(c - side // 2, min(0, n - side), max(0, n - side))) for c, n in zip(centre, case.hu.shape, strict=True)
+        int(np.clip(c - side // 2, min(0, n - side), max(0, n - side)))
+        for c, n in zip(centre, case.hu.shape, strict=True)
     ]
     box = (slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side), slice(starts[2], starts[2] + side))
     return take(case.hu, box, AIR_HU)

@@ -18,6 +18,7 @@ from synth.errors import InputError
 from synth.interop import import_labels, with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse, load_bundle
+from synth.training.scanner import another_scanner
 from synth.volume import Mask, Volume, read_volume, resample
 from synth.volume.tissue import body_mask
 
@@ -32,6 +33,8 @@ class SetConfig:
         layout: a key of `LAYOUTS`; path: its folder; weight: how often a step draws from it, relative to the others.
         crop: side of the cubic crops, voxels; batch: crops a step.
         limit: use the first so many cases only; 0 for all.
+        scanners: put every case through another scanner, drawn by its number, so that what is calibrated on few machines
+            does not take their sharpness for granted.
         tissue: add body, fat, bone and air, drawn from the image by threshold, as entities.
     """
 
@@ -42,6 +45,7 @@ class SetConfig:
     batch: int = 8
     limit: int = 0
     tissue: bool = False
+    scanners: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,21 +62,28 @@ class Case:
 
 
 def load_cases(config: SetConfig, codec: Codec, spacing_mm: float) -> list[Case]:
-    """All cases of a set, resampled."""
-    cases = read_set(config)
-    return [make_case(name, image, parse, codec, spacing_mm, tissue=config.tissue) for name, image, parse in cases]
+    """All cases of a set, resampled; raises InputError when there is none."""
+    cases = [make_case(*read, codec, spacing_mm, tissue=config.tissue) for read in read_set(config)]
+    if not cases:
+        got = f"none for layout {config.layout!r}, which sets {HELD_OUT} aside where it is split"
+        raise InputError(config.path, expected="at least one case", got=got, fix="give a larger set")
+    return cases
 
 
 def read_set(config: SetConfig) -> Iterator[tuple[str, Volume, Parse]]:
     """The images and parses of a set, each on its own grid."""
     if config.layout not in LAYOUTS:
         raise InputError("layout", expected=f"one of {sorted(LAYOUTS)}", got=config.layout, fix="correct the config")
-    return islice(LAYOUTS[config.layout](Path(config.path)), config.limit or None)
+    cases = islice(LAYOUTS[config.layout](Path(config.path)), config.limit or None)
+    if not config.scanners:
+        return cases
+    return (
+        (name, image.with_array(another_scanner(image.array, np.random.default_rng(k))), parse)
+        for k, (name, image, parse) in enumerate(cases)
+    )
 
 
-def make_case(
-    name: str, image: Volume, parse: Parse, codec: Codec, spacing_mm: float, *, tissue: bool = False
-) -> Case:
+def make_case(name: str, image: Volume, parse: Parse, codec: Codec, spacing_mm: float, *, tissue: bool = False) -> Case:
     """Put one image and its parse on the decoder's grid."""
     grid = image.geometry.with_spacing(spacing_mm)
     small, parse = resample(image, grid), parse.resampled(grid)
@@ -113,7 +124,7 @@ def _bundles(folder: Path) -> list[Path]:
     if not (folder / "bundles").is_dir():
         fix = "run synth generate first"
         raise InputError(str(folder), expected="a folder of synth generate", got="no bundles in it", fix=fix)
-    return sorted((folder / "bundles").iterdir())
+    return sorted(p for p in (folder / "bundles").iterdir() if p.is_dir())
 
 
 def _pairs(folder: Path, bundles: list[Path]) -> Iterator[tuple[str, Volume, Parse]]:
@@ -125,7 +136,9 @@ def _pairs(folder: Path, bundles: list[Path]) -> Iterator[tuple[str, Volume, Par
 def _labelled(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:
     """`ct.nii.gz`, `labels.nii.gz` and `labels.txt` with an index and a name a line."""
     image = read_volume(folder / "ct.nii.gz", modality="CT")
-    parse = import_labels(folder / "labels.nii.gz", source="names", names=folder / "labels.txt", image=image, derive=False)
+    parse = import_labels(
+        folder / "labels.nii.gz", source="names", names=folder / "labels.txt", image=image, derive=False
+    )
     yield folder.name, image, parse
 
 

@@ -1,8 +1,8 @@
-"""What the direct decoder practises on: holes in images, and claims about them that are true or not.
+"""What the decoders practise on: holes in images, and claims about them that are true or not.
 
-A *claim* is an entity's mask. True ones are the entity's own mask, jittered; false ones the same mask moved, with the
-true one taken out of the scene, so that nothing but the image around can tell. Ellipsoids at random places, and entities
-dropped at random, keep the shape of the hole from telling anything.
+A *claim* is an entity's mask. True ones are the entity's own mask; false ones the same mask moved, with the true one
+taken out of the scene. Both are jittered equally often, so that nothing but the image around can tell. Ellipsoids at
+random places, and entities dropped at random, keep the shape of the hole from telling anything.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from synth.decoder.intensity import AIR_HU
 from synth.fault import jitter
 from synth.parse import Kind
 from synth.training.cases import Case
+from synth.training.scanner import another_scanner
 from synth.volume import Mask
 
 TRUE, MOVED, NOTHING = 1, 0, -1
 SHIFT_MM = (8.0, 64.0)
 SAME_DICE = 0.8  # a moved mask that still overlaps this much is no false claim
+JITTERED = 0.6  # share of claims, true or moved, whose surface is jittered: a rough surface must not tell them apart
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One crop: the scene with and without the claim, the hole, and whether the claim is true (1), moved (0), none (-1)."""
+    """One crop: the scene with and without the claim, the hole, and the truth: claim true (1), moved (0), none (-1)."""
 
     claimed: SceneCrop
     unclaimed: SceneCrop
@@ -42,8 +44,8 @@ class ClaimSampler:
 
     Args:
         cases: to draw from; crop: side of the cubes, voxels.
-        empty: share of examples without a claim; whole: share of those in which everything is hidden, so that the crop is
-            rendered from the scene alone.
+        empty: share of examples without a claim; whole: share of those in which everything is hidden, so that the crop
+            is rendered from the scene alone.
     """
 
     def __init__(self, cases: list[Case], crop: int, *, empty: float = 0.2, whole: float = 0.3) -> None:
@@ -60,12 +62,11 @@ class ClaimSampler:
         row = int(rng.choice(rows))
         own = case.scene.masks[row]
         assert own is not None  # claimable rows have masks
-        if kind == MOVED:
-            claim = moved_mask(own, case, rng)
-            if claim is None:
-                return self._unclaimed(case, rng)
-        else:
-            claim = jitter(own, case.scene.grid, rng) if rng.random() < 0.6 else own
+        claim = moved_mask(own, case, rng) if kind == MOVED else own
+        if claim is None:
+            return self._unclaimed(case, rng)
+        if rng.random() < JITTERED:
+            claim = jitter(claim, case.scene.grid, rng)
         keep = [i for i in _dropout(case.scene, rng, tissue=False) if i != row]
         scene = case.scene.select([*keep, row]).with_mask(len(keep), claim)
         if rng.random() < 0.7:
@@ -95,7 +96,7 @@ class ClaimSampler:
 
 
 def moved_mask(own: Mask, case: Case, rng: np.random.Generator) -> Mask | None:
-    """The mask shifted by 8 to 64 mm, log-uniform, direction uniform, mostly within the body; None if no place is found."""
+    """The mask shifted by 8 to 64 mm (log-uniform, in any direction), mostly within the body; None without a place."""
     spacing = np.asarray(case.scene.grid.spacing_mm)
     for _ in range(12):
         direction = rng.normal(size=3)
@@ -125,11 +126,7 @@ def _dropout(scene: Scene, rng: np.random.Generator, *, tissue: bool) -> list[in
     Claims are judged without tissues: their masks were drawn from the very image that the hole hides.
     """
     share = rng.choice([0.0, 0.15, 0.5])
-    return [
-        i
-        for i in range(len(scene))
-        if rng.random() >= share and (tissue or scene.kinds[i] != Kind.tissue)
-    ]
+    return [i for i in range(len(scene)) if rng.random() >= share and (tissue or scene.kinds[i] != Kind.tissue)]
 
 
 def _box_near(mask: Mask, side: int, rng: np.random.Generator) -> tuple[slice, slice, slice]:
@@ -165,10 +162,7 @@ def _ellipsoid(case: Case, rng: np.random.Generator) -> Mask:
 def _image(
     case: Case, box: tuple[slice, slice, slice], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """HU and field of view over the box, with the calibration and noise of another scanner half of the time."""
+    """HU and field of view over the box, half of the time as another scanner would have made it."""
     hu = take(case.hu, box, AIR_HU)
     inside = take(np.ones_like(case.hu), box, 0.0)
-    if rng.random() < 0.5:
-        noise = rng.normal(0.0, rng.uniform(0.0, 12.0), size=hu.shape) + rng.normal(0.0, 5.0)
-        hu = (hu + noise).astype(np.float32)
-    return hu, inside
+    return another_scanner(hu, rng) if rng.random() < 0.5 else hu, inside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -17,7 +18,7 @@ class TrainConfig:
     """One training.
 
     Attributes:
-        task: "direct", "autoencoder" or "flow".
+        task: "direct", "autoencoder", "flow" or "audit".
         name: of the weights folder that is written.
         spacing_mm: the decoder's grid.
         steps, learning_rate, warmup, ema_decay, gradient_clip, precision ("bf16" or "no"), seed: the optimisation.
@@ -50,7 +51,10 @@ class TrainConfig:
 
     @classmethod
     def read(cls, path: Path, places: Mapping[str, str]) -> TrainConfig:
-        """Read a file; an unknown key is an error, not ignored. `{data}` and the like in set paths come from `places`."""
+        """Read a file, set paths completed from `places` (`{data}` and the like).
+
+        Raises InputError for what is no such file, for an unknown key, and for a value that no training can have.
+        """
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -58,18 +62,45 @@ class TrainConfig:
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(raw) - known)
         if unknown:
-            raise InputError(f"{path.name}", expected=f"keys among {sorted(known)}", got=str(unknown), fix="correct the spelling")
+            raise InputError(
+                f"{path.name}", expected=f"keys among {sorted(known)}", got=str(unknown), fix="correct the spelling"
+            )
         for key in ("sets", "validation"):
-            raw[key] = tuple(_set(path, entry, places) for entry in raw.get(key, []))
+            entries = raw.get(key, [])
+            if not isinstance(entries, list):
+                raise InputError(f"{path.name}: {key}", expected="tables", got=repr(entries), fix=f"write [[{key}]]")
+            raw[key] = tuple(_set(path, entry, places) for entry in entries)
         try:
-            return cls(**raw)
+            return cls(**raw)._checked(path.name)
         except TypeError as error:
-            raise InputError(path.name, expected="task, name, spacing_mm, steps, sets", got=str(error), fix="see configs/") from None
+            raise InputError(
+                path.name, expected="task, name, spacing_mm, steps, sets", got=str(error), fix="see configs/"
+            ) from None
+
+    def _checked(self, name: str) -> TrainConfig:
+        """The config itself; raises InputError for a number out of range (TypeError for what is none)."""
+        bounds = (
+            ("spacing_mm", self.spacing_mm, 0.1, 50.0),
+            ("steps", self.steps, 0, math.inf),
+            ("checkpoint_every", self.checkpoint_every, 1, math.inf),
+            ("validate_every", self.validate_every, 1, math.inf),
+            ("validation_batches", self.validation_batches, 1, math.inf),
+            ("ema_decay", self.ema_decay, 0.0, 1.0),
+            ("sets", len(self.sets), 1, math.inf),
+            *(("crop", s.crop, 8, 512) for s in self.sets),
+            *(("batch", s.batch, 1, 4096) for s in self.sets),
+            *(("weight", s.weight, 1e-9, math.inf) for s in self.sets),
+        )
+        for what, value, low, high in bounds:
+            if not low <= value <= high:
+                expected = f"from {low:g} to {high:g}"
+                raise InputError(f"{name}: {what}", expected=expected, got=f"{value:g}", fix="correct the value")
+        return self
 
 
 def _set(path: Path, entry: dict[str, Any], places: Mapping[str, str]) -> SetConfig:
     try:
         return SetConfig(**entry | {"path": str(entry.get("path", "")).format(**places)})
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
         expected = f"{[f.name for f in fields(SetConfig)]} with places {sorted(places)}"
         raise InputError(f"{path.name}: set", expected=expected, got=str(error), fix="correct the entry") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from synth.parse import VOCABULARY
 from synth.training.cases import Case, load_cases
 from synth.training.claims import MOVED, NOTHING, TRUE, ClaimSampler, Example
 from synth.training.config import TrainConfig
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,8 @@ class ClaimBatch:
 
 
 def stack(examples: Sequence[Example]) -> ClaimBatch:
+    """A batch of examples of one crop size."""
+
     def cube(arrays: Sequence[np.ndarray[Any, Any]]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)[:, None].astype(np.float32))
 
@@ -54,8 +58,8 @@ def stack(examples: Sequence[Example]) -> ClaimBatch:
 class DirectTask:
     """Loss = NLL where the scene is true + `claims` x cross-entropy of the evidence head.
 
-    The NLL of a scene *with* its claim counts for true claims, *without* it for moved ones and for empty places: a scene
-    that denies a true organ is wrong, and is not learned from except through the claims term.
+    The NLL of a scene *with* its claim counts for true claims, *without* it for moved ones, and the one scene of places
+    without a claim: a scene that denies a true organ is wrong, and is not learned from except through the claims term.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -65,9 +69,7 @@ class DirectTask:
         self.samplers = [ClaimSampler(cases, s.crop) for cases, s in zip(self.sets, config.sets, strict=True)]
         weights = np.array([s.weight for s in config.sets])
         self.chance = weights / weights.sum()
-        self.held_out = [
-            ClaimSampler(load_cases(s, self.codec, config.spacing_mm), s.crop) for s in config.validation
-        ]
+        self.held_out = [ClaimSampler(load_cases(s, self.codec, config.spacing_mm), s.crop) for s in config.validation]
         torch.manual_seed(config.seed)
         self.model: nn.Module = DirectNet(self.codec, **tuples(config.model))
 
@@ -115,7 +117,8 @@ class DirectTask:
             "modalities": ["CT"],
             "codec": renamed_codec(self.codec, self.sets).to_json(),
             "network": model.config,
-            "training": dict(facts) | {"sets": [[s.layout, len(c)] for s, c in zip(self.config.sets, self.sets, strict=True)]},
+            "training": dict(facts)
+            | {"sets": [[s.layout, len(c)] for s, c in zip(self.config.sets, self.sets, strict=True)]},
         }
         save_checkpoint(folder, model, config)
 
@@ -131,11 +134,18 @@ def claim_scores(model: nn.Module, batch: ClaimBatch) -> tuple[Tensor, Tensor]:
         with_claim, without_claim = log_prob.chunk(2)
         core = batch.core[:, 0] * batch.inside[:, 0]
         rim = (batch.hidden[:, 0] - batch.core[:, 0]) * batch.inside[:, 0]
-        head = model.module.evidence if hasattr(model, "module") else model.evidence
-        return nll, head(with_claim - without_claim, core, rim)
+        return nll, bare(model, DirectNet).evidence(with_claim - without_claim, core, rim)
+
+
+def bare(model: nn.Module, kind: type[Net]) -> Net:
+    """The network itself, taken out of what distributed training wraps around it."""
+    inner = model.module if hasattr(model, "module") else model
+    assert isinstance(inner, kind)
+    return inner
 
 
 def tuples(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a network's constructor, the lists of an experiment file made tuples."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in model.items()}
 
 

@@ -1,8 +1,9 @@
 """Training the flow decoder: flow matching in the autoencoder's latents, and telling true claims from moved ones.
 
 Each example is a crop whose hole is rendered given the latents around it, or, a third of the time, the whole crop from
-the scene alone, half of those with tissue entities. The scene that explains the image (with a true claim, without a moved one) trains the velocity; the
-difference of the errors of both scenes, at the same noise and times, trains the evidence.
+the scene alone, half of those with tissue entities. The scene that explains the image (with a true claim, without a
+moved one) trains the velocity; the difference of the errors of both scenes, at the same noise and times, trains the
+evidence.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from synth.parse import VOCABULARY
 from synth.training.cases import load_cases
 from synth.training.claims import MOVED, NOTHING, ClaimSampler
 from synth.training.config import TrainConfig
-from synth.training.direct import ClaimBatch, renamed_codec, stack, tuples
+from synth.training.direct import ClaimBatch, bare, renamed_codec, stack, tuples
 
 FROM_SCENE = 0.1  # share of claims that are rendered without context
 EMPTY, WHOLE = 0.45, 0.6  # examples without a claim, and those of them rendered from the scene alone
@@ -41,7 +42,8 @@ class FlowTask:
         self.codec = Codec.for_names(VOCABULARY.names)
         self.sets = [load_cases(s, self.codec, config.spacing_mm) for s in config.sets]
         self.samplers = [
-            ClaimSampler(cases, s.crop, empty=EMPTY, whole=WHOLE) for cases, s in zip(self.sets, config.sets, strict=True)
+            ClaimSampler(cases, s.crop, empty=EMPTY, whole=WHOLE)
+            for cases, s in zip(self.sets, config.sets, strict=True)
         ]
         weights = np.array([s.weight for s in config.sets])
         self.chance = weights / weights.sum()
@@ -66,7 +68,7 @@ class FlowTask:
         claimed = (batch.truth != NOTHING) & ~whole
         claims = torch.zeros(())
         if bool(claimed.any()):
-            logit = _evidence(model)(errors[1] - errors[0], hole)
+            logit = bare(model, FlowNet).evidence(errors[1] - errors[0], hole)
             claims = F.binary_cross_entropy_with_logits(logit[claimed], batch.truth[claimed].float())
         total = matching + self.config.loss.get("claims", 0.1) * claims
         return total, {"matching": float(matching.detach()), "claims": float(claims.detach())}
@@ -102,7 +104,7 @@ class FlowTask:
                 batch = stack([sampler.draw(rng) for _ in range(settings.batch)])
                 errors, hole, whole = self.errors(model, batch, noise)
                 claimed = (batch.truth != NOTHING) & ~whole
-                logits.append(_evidence(model)(errors[1] - errors[0], hole)[claimed])
+                logits.append(bare(model, FlowNet).evidence(errors[1] - errors[0], hole)[claimed])
                 truths.append(batch.truth[claimed])
                 matching.append((errors[0] * hole).sum() / hole.sum().clamp_min(1))
             key = settings.layout
@@ -121,12 +123,7 @@ class FlowTask:
             "autoencoder_sha256": self.autoencoder_sha256,
             "codec": renamed_codec(self.codec, self.sets).to_json(),
             "network": model.config,
-            "training": dict(facts) | {"sets": [[s.layout, len(c)] for s, c in zip(self.config.sets, self.sets, strict=True)]},
+            "training": dict(facts)
+            | {"sets": [[s.layout, len(c)] for s, c in zip(self.config.sets, self.sets, strict=True)]},
         }
         save_checkpoint(folder, model, config)
-
-
-def _evidence(model: nn.Module) -> nn.Module:
-    inner = model.module if hasattr(model, "module") else model
-    assert isinstance(inner, FlowNet)
-    return inner.evidence

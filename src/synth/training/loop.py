@@ -5,13 +5,12 @@ Batches are a function of (seed, step), so that a resumed run sees what the unin
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,45 +48,81 @@ class Task(Protocol):
 
 
 def train(task: Task, config: TrainConfig, run: Path, weights: Path, *, log: Log) -> dict[str, float]:
-    """Train until `steps` or `minutes`, then export the averaged model to `weights`; returns the last validation."""
-    accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
-    model = task.model
-    if not torch.cuda.is_available():
-        model = model.to(memory_format=torch.channels_last_3d)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _rate(s, config))
-    model, optimiser, schedule = accelerator.prepare(model, optimiser, schedule)
-    average = AveragedModel(accelerator.unwrap_model(model), multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-    accelerator.register_for_checkpointing(average)
-    step, history = _resume(accelerator, run)
-    started, scores = time.monotonic(), {}
-    while step < config.steps and not _over(started, config.minutes):
-        rng = np.random.default_rng([config.seed, step, accelerator.process_index])
-        noise = torch.Generator(device=accelerator.device).manual_seed(int(rng.integers(2**62)))
-        with accelerator.autocast():
-            loss, numbers = task.loss(model, task.batch(rng), noise)
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+    """Train until `steps` or `minutes`, then export the averaged model to `weights`; returns the last validation.
+
+    A run that had ended already is validated and exported again: it may have been stopped just before.
+    """
+    trainer = _Trainer.of(task, config)
+    step, history = _resume(trainer.accelerator, run)
+    started = time.monotonic()
+    facts: dict[str, Any] = {"precision": config.precision, "validation": {}, "validated_step": None}
+    over = False
+    while not over:
+        if step < config.steps:
+            numbers = trainer.step(step)
+            step += 1
+            history.append({"step": step, "minutes": (time.monotonic() - started) / 60, **numbers})
+            if step % 10 == 0:
+                log(_mean(history[-10:]))
+        over = step >= config.steps or _over(started, config.minutes)
+        if over or step % config.validate_every == 0:
+            facts |= {"validation": trainer.validate(), "validated_step": step}
+            if history:
+                history[-1].update(facts["validation"])
+            log({"step": step, **facts["validation"]})
+        if over or step % config.checkpoint_every == 0:
+            _save(trainer.accelerator, run, step, history)
+            trainer.export(weights, {"step": step, **facts})
+    return dict(facts["validation"])
+
+
+@dataclass(frozen=True, eq=False)
+class _Trainer:
+    """A task's network with everything that moves its weights."""
+
+    task: Task
+    config: TrainConfig
+    accelerator: Accelerator
+    model: nn.Module
+    optimiser: Any
+    schedule: Any
+    average: AveragedModel
+
+    @classmethod
+    def of(cls, task: Task, config: TrainConfig) -> _Trainer:
+        accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
+        model = task.model
+        if not torch.cuda.is_available():
+            model = model.to(memory_format=torch.channels_last_3d)
+        optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _rate(s, config))
+        model, optimiser, schedule = accelerator.prepare(model, optimiser, schedule)
+        average = AveragedModel(accelerator.unwrap_model(model), multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        accelerator.register_for_checkpointing(average)
+        return cls(task, config, accelerator, model, optimiser, schedule, average)
+
+    def step(self, number: int) -> dict[str, float]:
+        """One update on the batch of this number; one whose gradient is not finite is left out."""
+        rng = np.random.default_rng([self.config.seed, number, self.accelerator.process_index])
+        noise = torch.Generator(device=self.accelerator.device).manual_seed(int(rng.integers(2**62)))
+        with self.accelerator.autocast():
+            loss, numbers = self.task.loss(self.model, self.task.batch(rng), noise)
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         if torch.isfinite(torch.as_tensor(norm)):
-            optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        schedule.step()
-        average.update_parameters(accelerator.unwrap_model(model))
-        step += 1
-        history.append({"step": step, "loss": float(loss.detach()), "minutes": (time.monotonic() - started) / 60, **numbers})
-        if step % 10 == 0:
-            log(_mean(history[-10:]))
-        last = step == config.steps or _over(started, config.minutes)
-        if last or step % config.validate_every == 0:
-            with accelerator.autocast():
-                scores = task.validate(average.module, config.validation_batches)
-            history[-1].update(scores)
-            log({"step": step, **scores})
-        if last or step % config.checkpoint_every == 0:
-            _save(accelerator, run, step, history)
-            if accelerator.is_main_process:
-                task.export(average.module, weights, {"step": step, "validation": scores, "precision": config.precision})
-    return scores
+            self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.schedule.step()
+        self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+        return {"loss": float(loss.detach()), **numbers}
+
+    def validate(self) -> dict[str, float]:
+        with self.accelerator.autocast():
+            return self.task.validate(self.average.module, self.config.validation_batches)
+
+    def export(self, weights: Path, facts: Mapping[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            self.task.export(self.average.module, weights, facts)
 
 
 def _rate(step: int, config: TrainConfig) -> float:
@@ -110,16 +145,17 @@ def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
 
 def _save(accelerator: Accelerator, run: Path, step: int, history: list[dict[str, float]]) -> None:
     """Write the new checkpoint whole, then drop the old: a kill at any moment leaves one of them."""
-    fresh, last = run / "checkpoint.new", run / "checkpoint"
-    shutil.rmtree(fresh, ignore_errors=True)
+    fresh, last, old = run / "checkpoint.new", run / "checkpoint", run / "checkpoint.old"
+    if accelerator.is_main_process:
+        shutil.rmtree(fresh, ignore_errors=True)
+    accelerator.wait_for_everyone()
     accelerator.save_state(str(fresh), safe_serialization=True)
     if accelerator.is_main_process:
         (fresh / "progress.json").write_text(json.dumps({"step": step, "history": history}), encoding="utf-8")
-        old = run / "checkpoint.old"
-        shutil.rmtree(old, ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(last, old)
-        os.replace(fresh, last)
+        if last.exists():  # else the old one is all there is
+            shutil.rmtree(old, ignore_errors=True)
+            last.replace(old)
+        fresh.replace(last)
         shutil.rmtree(old, ignore_errors=True)
     accelerator.wait_for_everyone()
 

@@ -1,0 +1,73 @@
+"""Baselines and measures of the reconstruction benchmark."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from synth.benchmark.reconstruction import Image, Subject, mean_fill, measure, nearest_patient, rows_of
+from synth.parse import Entity, Parse
+from synth.volume import Geometry, Mask, Volume
+
+SHAPE = (16, 16, 16)
+
+
+def _subject(name: str, organs: dict[str, tuple[int, int, int]], hu: float = 40.0) -> Subject:
+    """A block of a body at 0 HU in air, with 3x3x3 organs at these places."""
+    body = Mask.from_box(SHAPE, (2, 2, 2), np.ones((12, 12, 12), bool))
+    masks = {organ: Mask.from_box(SHAPE, at, np.ones((3, 3, 3), bool)) for organ, at in organs.items()}
+    image = np.full(SHAPE, -1000, np.float32)
+    image[body.slices] = 0
+    for mask in masks.values():
+        image[mask.slices] = hu
+    grid = Geometry.regular(SHAPE, 4.0)
+    parse = Parse([Entity(id=o, name=o) for o in organs], geometry=grid, masks=masks)
+    tissue = parse.with_entity(Entity(id="body", name="body"), body)
+    return Subject(name, Volume(image, grid, "CT", "HU"), parse, tissue, body)
+
+
+def _values(subject: Subject, render: Image) -> dict[str, float]:
+    return {s.metric: s.value for s in measure(subject, "ours", "none", render)}
+
+
+def test_the_image_itself_is_perfect_and_an_offset_is_measured() -> None:
+    subject = _subject("a", {"larynx": (5, 5, 5)})
+    assert _values(subject, subject.image.array) == {"psnr": math.inf, "ssim": pytest.approx(1.0), "mae_mean_hu": 0.0}
+    off = _values(subject, subject.image.array + np.float32(20))
+    assert off["psnr"] == pytest.approx(40.0)  # 2000 HU over 20 HU
+    assert off["mae_mean_hu"] == pytest.approx(20.0)
+
+
+def test_a_mean_fill_is_told_the_mean_of_every_mask_and_of_the_rest_of_the_body() -> None:
+    subject = _subject("a", {"larynx": (5, 5, 5)})
+    image, mask = subject.image.array, subject.parse.masks["larynx"]
+    plain = mean_fill(image, subject.parse, subject.body)
+    assert (mask.values(plain) == 40).all()
+    assert (plain[~mask.dense()] == 0).all()  # air outside the body does not darken it
+    assert np.array_equal(
+        mean_fill(image, subject.with_tissue, subject.body)[~subject.body.dense()], image[image < -900]
+    )
+
+
+def test_the_nearest_patient_agrees_in_all_organs_not_in_the_one_it_has() -> None:
+    subject = _subject("a", {"larynx": (4, 4, 4), "mandible": (9, 9, 9)})
+    one = _subject("one", {"larynx": (6, 6, 6)}, hu=900.0)
+    both = _subject("both", {"larynx": (5, 4, 4), "mandible": (10, 9, 10)}, hu=50.0)
+    taken = nearest_patient(subject, [one, both])
+    assert taken.max() == 50.0
+    same = nearest_patient(subject, [one, both, subject])
+    assert np.array_equal(same, subject.image.array)
+    assert (nearest_patient(subject, []) == -1000).all()
+
+
+def test_rows_average_over_patients_and_pool_the_organs() -> None:
+    subjects = [_subject("a", {"larynx": (5, 5, 5)}), _subject("b", {"mandible": (5, 5, 5)})]
+    scores = [
+        s for k, subject in enumerate(subjects) for s in measure(subject, "ours", "none", subject.image.array + 10 * k)
+    ]
+    rows = {(r.metric, r.group["organ"]): r for r in rows_of(scores)}
+    assert rows["mae_mean_hu", "all"].value == pytest.approx(5.0)
+    assert rows["mae_mean_hu", "larynx"].n == 1
+    assert rows["ssim", "all"].n == 2
