@@ -1,8 +1,9 @@
 import numpy as np
 import torch
 
-from synth.parse import VOCABULARY
-from synth.residual.held_out import HeldOut, hidden_cubes, render_held_out, usual_spread
+from synth.parse import VOCABULARY, Entity
+from synth.residual import IntensityPrior
+from synth.residual.held_out import HeldOut, hidden_cubes, render_held_out, unexplained
 from synth.residual.hosts import ANYWHERE, FINDINGS, findings_of
 from synth.residual.missing import attempt, find
 from synth.volume import body_mask
@@ -66,14 +67,20 @@ def test_every_voxel_of_the_body_is_hidden_exactly_once(world):
     np.testing.assert_array_equal(times, body.dense().astype(int))
 
 
-def test_an_entity_that_varies_much_is_forgiven_more(world):
+def test_what_is_usual_for_its_entity_is_no_finding(world):
     toy = world.toy_patient(75)
-    spread = usual_spread(toy.parse, world.prior())
-    assert spread[toy.parse.masks["liver"].slices].max() > 0
-    assert not spread[~np.any([m.dense() for m in toy.parse.masks.values()], axis=0)].any()
-    held_out = HeldOut(toy.image.array + 40, np.full_like(toy.image.array, 10.0), body_mask(toy.image))
-    plain, forgiving = held_out.standardised(toy.image.array), held_out.standardised(toy.image.array, spread * 100)
-    assert np.abs(forgiving).sum() < np.abs(plain).sum()
+    rng = np.random.default_rng(0)
+    gas = np.full((44, 36, 36), -95.0, np.float32)
+    stomach = toy.places["spleen"]
+    gas[stomach.slices][stomach.box] = rng.choice([30.0, -900.0], stomach.voxels, p=[0.7, 0.3])
+    both = IntensityPrior.fit([(gas, {"stomach": stomach}), (toy.image.array, {"liver": toy.places["liver"]})])
+    assert abs(both.unusual("stomach", np.float32(-900.0))) < 1.5
+    assert both.unusual("liver", np.float32(-100.0)) < -2.5
+    held_out = HeldOut(np.full_like(gas, 30.0), np.full_like(gas, 20.0), body_mask(toy.image))
+    parse = toy.parse.without("spleen").with_entity(Entity(id="stomach", name="stomach"), stomach)
+    inside = stomach.dense()
+    assert np.abs(held_out.standardised(gas)[inside]).max() > 10
+    assert np.abs(unexplained(gas, held_out, parse, both)[inside]).max() < 1.5
 
 
 def test_hosts_and_findings_are_names_of_the_vocabulary():

@@ -2,12 +2,13 @@
 
     hu (B, 1, 2x, 2y, 2z)  --encode-->  z (B, C, x, y, z)  --decode-->  hu
 
-A stem that folds 2x2x2 voxels into channels keeps every convolution at latent resolution, so that a CPU can train it;
+The transform is a Haar wavelet's smooth coefficients plus what MONAI's network adds to them. A stem that folds 2x2x2 voxels into channels keeps every convolution at latent resolution, so that a CPU can train it;
 the rate is C numbers for 8 voxels.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from synth.decoder.intensity import UNIT_HU, clamp_hu
 
 FACTOR = 2  # voxels a side of one latent voxel
+START_GAIN = 0.1  # of the learned parts beside the Haar transform
+START_STD = 0.1  # of the posterior, of about the noise of a CT
 
 
 class Autoencoder(nn.Module):
@@ -47,13 +50,22 @@ class Autoencoder(nn.Module):
         )
         self.scale: Tensor
         self.shift: Tensor
+        # A Haar transform carries most of the image from the first step on; the networks learn what it leaves out.
+        haar = haar_filters(latent_channels)
+        self.analysis = nn.Conv3d(FACTOR**3, latent_channels, 1, bias=False)
+        self.synthesis = nn.Conv3d(latent_channels, FACTOR**3, 1, bias=False)
+        with torch.no_grad():
+            self.analysis.weight.copy_(haar[:, :, None, None, None])
+            self.synthesis.weight.copy_(haar.T[:, :, None, None, None])
+        self.gain = nn.Parameter(torch.full((2,), START_GAIN))
         self.register_buffer("scale", torch.ones(latent_channels))
         self.register_buffer("shift", torch.zeros(latent_channels))
 
     def posterior(self, hu: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, (B, C, x, y, z) each, in the network's own units."""
-        mean, std = self.net.encode(fold(compress(hu)).contiguous(memory_format=torch.channels_last_3d))
-        return mean, std
+        folded = fold(compress(hu)).contiguous(memory_format=torch.channels_last_3d)
+        mean, std = self.net.encode(folded)
+        return self.analysis(folded) + self.gain[0] * mean, START_STD * std
 
     def reconstruct(self, latent: Tensor) -> Tensor:
         """Latents in the network's own units to HU (B, 1, X, Y, Z)."""
@@ -61,7 +73,8 @@ class Autoencoder(nn.Module):
 
     def units(self, latent: Tensor) -> Tensor:
         """Latents in the network's own units to compressed intensities (B, 1, X, Y, Z)."""
-        return unfold(self.net.decode(latent).float())
+        latent = latent.contiguous(memory_format=torch.channels_last_3d)
+        return unfold((self.synthesis(latent) + self.gain[1] * self.net.decode(latent)).float())
 
     def encode(self, hu: Tensor) -> Tensor:
         """Latents normalised to about zero mean and unit variance per channel."""
@@ -77,6 +90,19 @@ class Autoencoder(nn.Module):
         means = torch.cat([rearrange(self.posterior(b)[0].float(), "b c x y z -> (b x y z) c") for b in batches])
         self.shift.copy_(means.mean(dim=0))
         self.scale.copy_(means.std(dim=0).clamp_min(1e-3))
+
+
+def haar_filters(channels: int) -> Tensor:
+    """(channels, 8) orthonormal 2x2x2 Haar filters, smooth ones first; further channels repeat them.
+
+    Example:
+        >>> bool(torch.allclose(haar_filters(8) @ haar_filters(8).T, torch.eye(8)))
+        True
+    """
+    one = torch.tensor([[1.0, 1.0], [1.0, -1.0]]) / 2**0.5
+    order = sorted(itertools.product((0, 1), repeat=3), key=sum)
+    rows = [torch.einsum("i,j,k->ijk", one[a], one[b], one[c]).flatten() for a, b, c in order]
+    return torch.stack([rows[k % len(rows)] for k in range(channels)])
 
 
 def compress(hu: Tensor) -> Tensor:

@@ -38,27 +38,28 @@ class HeldOut:
     scale: Map
     body: Mask
 
-    def standardised(self, image: Map, usual_spread: Map | None = None) -> Map:
-        """z, zero outside the body; where an entity usually varies more (`usual_spread`, HU), in units of that."""
+    def standardised(self, image: Map) -> Map:
+        """z, zero outside the body."""
         z = np.zeros(image.shape, np.float32)
         inside = self.body.dense()
-        scale = np.maximum(self.scale, MIN_SCALE_HU)
-        scale = scale if usual_spread is None else np.maximum(scale, usual_spread)
-        z[inside] = ((image - self.location) / scale)[inside]
+        z[inside] = ((image - self.location) / np.maximum(self.scale, MIN_SCALE_HU))[inside]
         return z
 
 
-def usual_spread(parse: Parse, prior: IntensityPrior) -> Map:
-    """(X, Y, Z) HU: how much the entity at each voxel usually varies within a patient, zero where none is drawn.
+def unexplained(image: Map, held_out: HeldOut, parse: Parse, prior: IntensityPrior) -> Map:
+    """(X, Y, Z) the standardised residual, no further out than the voxel is unusual for the entity that holds it.
 
-    Smaller entities are drawn over larger ones: a lesion's own spread counts inside it.
+    Gas surprises a decoder that had to guess where in the bowel it lies; it is not a finding.
     """
-    out = np.zeros(parse.geometry.shape, np.float32)
+    z = held_out.standardised(image)
+    unusual = np.where(z < 0, -np.inf, np.inf).astype(np.float32)
     for entity_id in sorted(parse.present_ids, key=lambda i: -parse.masks[i].voxels):
         entity, mask = parse.entity(entity_id), parse.masks[entity_id]
         if entity.kind is not Kind.target and prior.knows(entity.name):
-            out[mask.slices][mask.box] = prior.spread(entity.name)
-    return out
+            values = image[mask.slices][mask.box]
+            unusual[mask.slices][mask.box] = prior.unusual(entity.name, values - np.median(values))
+    agree = np.sign(z) == np.sign(unusual)
+    return np.where(agree, np.sign(z) * np.minimum(np.abs(z), np.abs(unusual)), 0.0).astype(np.float32)
 
 
 def render_held_out(

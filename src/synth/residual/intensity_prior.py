@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, special
 
 from synth.errors import InputError
-from synth.parse import VOCABULARY
+from synth.parse import VOCABULARY, Kind
 from synth.residual.neighbourhood import SECTORS, Neighbourhood
 from synth.volume import Mask, write_bytes
 
@@ -34,6 +34,15 @@ ZONES = 2 + 2 * SECTORS
 SMOOTHING_BINS = 1.0
 SHRINKAGE = 2.0  # patients' worth of trust in the ancestor
 FULL_WEIGHT_VOXELS = 20.0  # a zone with fewer voxels in a patient counts in proportion
+DEVIATION_EDGES = np.concatenate(
+    [
+        np.array([-1000, -800, -600, -450, -320, -230, -170, -130]),
+        np.arange(-110, 120, 10),
+        np.array([130, 170, 230, 320, 450, 600, 800, 1000]),
+    ]
+).astype(np.float32)
+STEPS = len(DEVIATION_EDGES) + 1
+MOST_UNUSUAL = 5.0
 FLOOR = 1e-4  # of probability in each bin: one odd voxel must not decide
 
 
@@ -44,13 +53,13 @@ class IntensityPrior:
     Attributes:
         mass: name -> (zones, bins) sum of the patients' normalised histograms, ancestors' included.
         patients: name -> (zones,) how many patients (weighted) each histogram has seen.
-        variances: name -> (2,) sum over patients of the variance of HU within the core, and their number.
+        deviations: name -> (steps,) sum of the patients' histograms (shares) of HU less their own median.
         spacing_mm: grid on which it was counted; zones are voxels of that grid.
     """
 
     mass: Mapping[str, NDArray[np.float32]]
     patients: Mapping[str, NDArray[np.float32]]
-    variances: Mapping[str, NDArray[np.float32]]
+    deviations: Mapping[str, NDArray[np.float32]]
     spacing_mm: float = 4.0
     _tables: dict[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
@@ -73,15 +82,14 @@ class IntensityPrior:
         """
         mass: dict[str, NDArray[np.float32]] = {}
         patients: dict[str, NDArray[np.float32]] = {}
-        variances: dict[str, NDArray[np.float32]] = {}
+        deviations: dict[str, NDArray[np.float32]] = {}
         for image, masks in cases:
-            counts = _patient(image, masks, variances)
-            for name, counted in counts.items():
+            for name, counted in _patient(image, masks, deviations).items():
                 weight = np.minimum(counted.sum(axis=1) / FULL_WEIGHT_VOXELS, 1.0)
                 share = counted / np.maximum(counted.sum(axis=1, keepdims=True), 1.0)
                 mass[name] = mass.get(name, np.zeros((ZONES, BINS), np.float32)) + share * weight[:, None]
                 patients[name] = patients.get(name, np.zeros(ZONES, np.float32)) + weight
-        return cls(mass, patients, variances, spacing_mm)
+        return cls(mass, patients, deviations, spacing_mm)
 
     def knows(self, name: str) -> bool:
         """Whether the name or one of its ancestors has been counted."""
@@ -107,13 +115,18 @@ class IntensityPrior:
         table = self.log_density(name)
         return float((np.exp(table[CORE]) * (table[CORE] - table[SURROUND])).sum())
 
-    def spread(self, name: str) -> float:
-        """Usual standard deviation of HU within one patient's entity: 15 for a liver, far more for a bowel with gas."""
-        variance = 0.0
-        for known in (n for n in reversed(lineage(name)) if n in self.variances):
-            total, count = self.variances[known]
-            variance = float(total + SHRINKAGE * variance) / float(count + SHRINKAGE)
-        return float(np.sqrt(variance))
+    def unusual(self, name: str, deviation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How far out a deviation (HU) from the entity's own median is, in standard normal units, signed.
+
+        In a liver 60 HU are far out; in a bowel, which holds gas, 900 are not.
+        """
+        share = np.full(STEPS, 1.0 / STEPS)
+        for known in (n for n in reversed(lineage(name)) if n in self.deviations):
+            counted = self.deviations[known]
+            share = (counted + share) / (counted.sum() + 1.0)
+        below = np.cumsum(share) - 0.5 * share
+        z = np.clip(special.ndtri(below), -MOST_UNUSUAL, MOST_UNUSUAL).astype(np.float32)
+        return z[np.searchsorted(DEVIATION_EDGES, deviation, side="right")]
 
     def likelihood(self, name: str, hu: NDArray[np.float32]) -> float:
         """Mean log probability of these voxels as the core of the entity, in nats a voxel."""
@@ -140,7 +153,7 @@ class IntensityPrior:
         tensors = {
             "mass": np.stack([self.mass[n] for n in names]).astype(np.float32),
             "patients": np.stack([self.patients[n] for n in names]).astype(np.float32),
-            "variances": np.stack([self.variances[n] for n in names]).astype(np.float32),
+            "deviations": np.stack([self.deviations[n] for n in names]).astype(np.float32),
             "edges": EDGES,
         }
         write_bytes(path, save(tensors, metadata={"names": json.dumps(names), "spacing_mm": repr(self.spacing_mm)}))
@@ -156,8 +169,8 @@ class IntensityPrior:
 
         with safe_open(str(path), framework="numpy") as file:
             meta = file.metadata()
-            mass, patients, variances, edges = (
-                file.get_tensor(key) for key in ("mass", "patients", "variances", "edges")
+            mass, patients, deviations, edges = (
+                file.get_tensor(key) for key in ("mass", "patients", "deviations", "edges")
             )
         if mass.shape[1:] != (ZONES, BINS) or not np.array_equal(edges, EDGES):
             raise InputError(
@@ -167,8 +180,8 @@ class IntensityPrior:
                 fix="fit it again with this version",
             )
         names = json.loads(meta["names"])
-        counts, seen, spreads = (dict(zip(names, table, strict=True)) for table in (mass, patients, variances))
-        return cls(counts, seen, spreads, float(meta["spacing_mm"]))
+        counts, seen, apart = (dict(zip(names, table, strict=True)) for table in (mass, patients, deviations))
+        return cls(counts, seen, apart, float(meta["spacing_mm"]))
 
 
 def lineage(name: str) -> tuple[str, ...]:
@@ -189,24 +202,37 @@ def histogram(hu: NDArray[np.float32]) -> NDArray[np.float32]:
 def _patient(
     image: NDArray[np.float32],
     masks: Mapping[str, Mask | NDArray[np.bool_]],
-    variances: dict[str, NDArray[np.float32]],
+    deviations: dict[str, NDArray[np.float32]],
 ) -> dict[str, NDArray[np.float32]]:
-    """(zones, bins) voxel counts of one patient for each name and each of its ancestors; adds to `variances`."""
+    """(zones, bins) voxel counts of one patient for each name and each of its ancestors; adds to `deviations`."""
+    drawn = {n: m if isinstance(m, Mask) else Mask.from_dense(np.asarray(m, bool)) for n, m in masks.items()}
+    findings = [m for n, m in drawn.items() if n in VOCABULARY and VOCABULARY.term(n).kind is Kind.finding]
     counts: dict[str, NDArray[np.float32]] = {}
-    for name, given in masks.items():
-        mask = given if isinstance(given, Mask) else Mask.from_dense(np.asarray(given, bool))
+    for name, mask in drawn.items():
         if mask.is_empty:
             continue
         around = Neighbourhood.of(mask)
         hu = image[around.box]
-        counted = _count(hu, around)
-        variance = float(np.clip(hu[around.core], EDGES[0] - 100, EDGES[-1]).var())
+        counted, apart = _count(hu, around), _deviation(hu, around, mask, findings)
         for ancestor in lineage(name):
             counts[ancestor] = counts.get(ancestor, np.zeros((ZONES, BINS), np.float32)) + counted
-            variances[ancestor] = variances.get(ancestor, np.zeros(2, np.float32)) + np.array(
-                [variance, 1.0], np.float32
-            )
+            deviations[ancestor] = deviations.get(ancestor, np.zeros(STEPS, np.float32)) + apart
     return counts
+
+
+def _deviation(
+    hu: NDArray[np.float32], around: Neighbourhood, mask: Mask, findings: Iterable[Mask]
+) -> NDArray[np.float32]:
+    """(steps,) normalised histogram of the entity's HU less their median, the findings in it left out."""
+    inside = around.inside.copy()
+    for finding in findings:
+        if finding is not mask:
+            inside &= ~finding.crop(around.box)
+    if not inside.any():
+        return np.zeros(STEPS, np.float32)
+    values = hu[inside]
+    steps = np.searchsorted(DEVIATION_EDGES, values - np.median(values), side="right")
+    return np.bincount(steps, minlength=STEPS).astype(np.float32) / np.float32(values.size)
 
 
 def _count(hu: NDArray[np.float32], around: Neighbourhood) -> NDArray[np.float32]:

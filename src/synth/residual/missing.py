@@ -19,7 +19,7 @@ from scipy import ndimage
 from synth.contracts import Contrast, Decoder, EncodedImage
 from synth.parse import VOCABULARY, Entity, Kind, Parse, Relation
 from synth.residual.evidence import EntityEvidence, entity_features
-from synth.residual.held_out import HeldOut, usual_spread
+from synth.residual.held_out import HeldOut, unexplained
 from synth.residual.hosts import findings_of
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.on_grid import on_grid
@@ -84,7 +84,7 @@ def find(
     image: Volume, parse: Parse, held_out: HeldOut, prior: IntensityPrior, *, most: int = MOST
 ) -> tuple[Candidate, ...]:
     """Unexplained regions, the strongest first, none of them overlapping a stronger one."""
-    z = held_out.standardised(image.array, usual_spread(parse, prior))
+    z = unexplained(image.array, held_out, parse, prior)
     allowed = _searched(held_out.body)
     hosts = _host_map(parse)
     taken = np.zeros(image.shape, bool)

@@ -33,8 +33,8 @@ class SetConfig:
         layout: a key of `LAYOUTS`; path: its folder; weight: how often a step draws from it, relative to the others.
         crop: side of the cubic crops, voxels; batch: crops a step.
         limit: use the first so many cases only; 0 for all.
-        scanners: put every case through another scanner, drawn by its number, so that what is calibrated on few machines
-            does not take their sharpness for granted.
+        scanners: put every case through another scanner, drawn by its number, so that what is calibrated on few
+            machines does not take their sharpness for granted.
         tissue: add body, fat, bone and air, drawn from the image by threshold, as entities.
     """
 
