@@ -26,17 +26,18 @@ def _claims() -> list[Claim]:
     claims = []
     for patient in range(12):
         for organ in ("mandible", "larynx"):
-            for condition, centre in (("untouched", 2.0), ("jittered", 1.0), *((d, -2.0) for d in DISTANCES_MM)):
-                scores = {"ours": centre + rng.normal(), "l1": rng.normal()}
-                claims.append(Claim(f"pt_{patient}", organ, condition, scores))
+            for condition, centre in (("true", 2.0), *((d, -2.0) for d in DISTANCES_MM)):
+                for surface, less in (("untouched", 0.0), ("jittered", 1.0 if condition == "true" else 0.0)):
+                    scores = {"ours": centre - less + rng.normal(), "l1": rng.normal()}
+                    claims.append(Claim(f"pt_{patient}", organ, condition, surface, scores))
     return claims
 
 
-def test_rows_hold_every_method_organ_distance_and_kind_of_negative_with_their_intervals() -> None:
+def test_rows_hold_every_method_organ_distance_and_surface_with_their_intervals() -> None:
     rows = rows_of(_claims())
     pooled = [r for r in rows if r.group["organ"] == "all" and r.metric == "auroc" and r.method == "ours"]
     assert len(pooled) == 3 * 3
-    primary = [r for r in pooled if "negatives" not in r.group]
+    primary = [r for r in pooled if "surface" not in r.group]
     assert {r.group["distance"] for r in primary} == set(DISTANCES_MM)
     for row in pooled:
         assert row.low is not None
@@ -50,6 +51,6 @@ def test_rows_hold_every_method_organ_distance_and_kind_of_negative_with_their_i
 def test_untouched_masks_are_easier_than_jittered_ones_where_jitter_lowers_the_score() -> None:
     rows = [r for r in rows_of(_claims()) if r.method == "ours" and r.metric == "auroc"]
     value = {
-        r.group.get("negatives"): r.value for r in rows if r.group["organ"] == "all" and r.group["distance"] == "8-12"
+        r.group.get("surface"): r.value for r in rows if r.group["organ"] == "all" and r.group["distance"] == "8-12"
     }
     assert value["untouched"] > value[None] > value["jittered"]

@@ -13,6 +13,7 @@ from torch import nn
 from synth.conditioning import Codec
 from synth.decoder.checkpoint import Checkpoint, fill
 from synth.errors import InputError
+from synth.parse import VOCABULARY
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -37,18 +38,19 @@ class DecoderConfig:
     @classmethod
     def of(cls, checkpoint: Checkpoint, what: str) -> DecoderConfig:
         """Raises InputError where an entry is missing or of another kind."""
-        config = checkpoint.config
+        config, network = checkpoint.config, network_arguments(checkpoint, what)
         try:
+            codec = Codec.from_json(config["codec"])
+            unknown = [name for name in (*codec.trained, *codec.names) if name not in VOCABULARY]
+            if unknown:
+                raise ValueError(f"names that are in no vocabulary: {unknown[:3]}")
             spacing = float(config["spacing_mm"])
             modalities = tuple(str(m) for m in config["modalities"])
-            read = cls(Codec.from_json(config["codec"]), spacing, modalities, network_arguments(checkpoint, what))
-        except InputError:
-            raise
         except BROKEN as error:
             raise _refused(what, f"{type(error).__name__}: {error}") from None
         if not (math.isfinite(spacing) and SPACING_MM[0] <= spacing <= SPACING_MM[1]):
             raise _refused(what, f"spacing_mm {spacing:g}")
-        return read
+        return cls(codec, spacing, modalities, network)
 
 
 def network_arguments(checkpoint: Checkpoint, what: str) -> dict[str, Any]:

@@ -187,8 +187,10 @@ def _claims(case: CalibrationCase, decoder: Decoder, rng: np.random.Generator, p
         for _ in range(plan.jitters):
             yield _Claim(parse.with_mask(str(entity), jitter(own, grid, rng)), str(entity), True, "jittered")
         for k in range(plan.moves):
-            found = random_move(own, grid, case.body, MOVES_MM[k % len(MOVES_MM)], rng)
-            if found is not None and found.mask.voxels >= 0.8 * own.voxels:
+            # Moved ones are jittered as often as true ones: a rough surface must not tell them apart.
+            drawn = jitter(own, grid, rng) if rng.random() < plan.jitters / (plan.jitters + 1) else own
+            found = random_move(drawn, grid, case.body, MOVES_MM[k % len(MOVES_MM)], rng)
+            if found is not None and found.mask.voxels >= 0.8 * drawn.voxels:
                 yield _Claim(parse.with_mask(str(entity), found.mask), str(entity), False, "moved")
     for _ in range(plan.hallucinations):
         claim = _hallucination(case, known, rng)

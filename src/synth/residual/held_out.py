@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from synth.contracts import Decoder, EncodedImage
 from synth.parse import Kind, Parse
-from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.intensity_prior import MOST_UNUSUAL, IntensityPrior
 from synth.volume import Mask
 
 Map = NDArray[np.float32]
@@ -47,19 +47,24 @@ class HeldOut:
 
 
 def unexplained(image: Map, held_out: HeldOut, parse: Parse, prior: IntensityPrior) -> Map:
-    """(X, Y, Z) the standardised residual, no further out than the voxel is unusual for the entity that holds it.
+    """(X, Y, Z) how far out each voxel is, in standard deviations, signed: the residual and the population together.
 
-    Gas surprises a decoder that had to guess where in the bowel it lies; it is not a finding.
+    Inside an entity the residual is taken from the entity's own median (an organ that is brighter than rendered all
+    over is another contrast phase, not a finding) and averaged with how unusual the voxel is for that entity, where
+    the two agree in sign. Gas surprises a decoder that had to guess where in the bowel it lies; it is not a finding.
     """
     z = held_out.standardised(image)
-    unusual = np.where(z < 0, -np.inf, np.inf).astype(np.float32)
+    out = z.copy()
     for entity_id in sorted(parse.present_ids, key=lambda i: -parse.masks[i].voxels):
         entity, mask = parse.entity(entity_id), parse.masks[entity_id]
-        if entity.kind is not Kind.target and prior.knows(entity.name):
-            values = image[mask.slices][mask.box]
-            unusual[mask.slices][mask.box] = prior.unusual(entity.name, values - np.median(values))
-    agree = np.sign(z) == np.sign(unusual)
-    return np.where(agree, np.sign(z) * np.minimum(np.abs(z), np.abs(unusual)), 0.0).astype(np.float32)
+        if entity.kind is Kind.target or not prior.knows(entity.name):
+            continue
+        values, residual = image[mask.slices][mask.box], z[mask.slices][mask.box]
+        residual = residual - np.median(residual)
+        unusual = prior.unusual(entity.name, values - np.median(values))
+        both = 0.5 * (np.clip(residual, -MOST_UNUSUAL, MOST_UNUSUAL) + unusual)
+        out[mask.slices][mask.box] = np.where(residual * unusual > 0, both, 0.0)
+    return out
 
 
 def render_held_out(

@@ -30,7 +30,7 @@ def examine(
     entity_id: str,
     prior: IntensityPrior,
     *,
-    draws: int = 1,
+    draws: int = 2,
     generator: torch.Generator,
 ) -> Examined:
     """Ask the decoder about one present, delineated entity and measure its answer."""

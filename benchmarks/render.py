@@ -1,0 +1,105 @@
+"""Turn the stored benchmark objects into the tables of RESULTS.md and the plots beside it: python benchmarks/render.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).resolve().parent
+DISTANCES = ("8-12", "16-24", "32-56")
+METHODS = {
+    "ours": "ours: both decoders and the prior, fused",
+    "tier1": "ours, tier 1: direct decoder and the prior, fused",
+    "latent": "latent decoder's evidence alone",
+    "direct": "direct decoder's evidence alone",
+    "histogram": "baseline: HU histogram of the organ",
+    "l1": "baseline: size of the residual (L1)",
+}
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Write RESULTS.md and a plot for each faults file."""
+    parts = ["# Results\n\nMade by `python benchmarks/render.py` from the JSON files beside it; each holds its own command.\n"]
+    for path in sorted(HERE.glob("*.json")):
+        result = json.loads(path.read_text())
+        parts.append(f"\n## {path.stem}\n\n`{result['command']}`, {result['seconds']:.0f} s\n")
+        if result["benchmark"] == "faults":
+            parts += faults(result["rows"])
+            plot(result["rows"], path.with_suffix(".png"))
+            parts.append(f"\n![AUROC by distance and organ]({path.stem}.png)\n")
+        else:
+            parts += plain(result["rows"])
+    (HERE / "RESULTS.md").write_text("".join(parts))
+
+
+def faults(rows: list[Row]) -> Iterable[str]:
+    """AUROC and FPR95, pooled over organs: all masks, then untouched and jittered ones alone."""
+    for surface in (None, "untouched", "jittered"):
+        yield f"\nMasks: {surface or 'untouched and jittered together'}.\n\n"
+        yield "| method | " + " | ".join(f"{d} mm" for d in DISTANCES) + " |\n|---" + "|---" * len(DISTANCES) + "|\n"
+        for method, title in METHODS.items():
+            cells = [_cell(rows, method, d, surface) for d in DISTANCES]
+            if any(cells):
+                yield f"| {title} | " + " | ".join(cells) + " |\n"
+    organs = sorted({r["group"]["organ"] for r in rows} - {"all"})
+    yield "\nBy organ, ours, AUROC.\n\n| organ | " + " | ".join(f"{d} mm" for d in DISTANCES) + " |\n|---|---|---|---|\n"
+    for organ in organs:
+        values = [_find(rows, "ours", d, None, "auroc", organ) for d in DISTANCES]
+        yield f"| {organ} | " + " | ".join(f"{v['value']:.3f}" if v else "" for v in values) + " |\n"
+
+
+def plain(rows: list[Row]) -> Iterable[str]:
+    """Every row of another benchmark."""
+    yield "\n| group | method | metric | value | 95% interval | n |\n|---|---|---|---|---|---|\n"
+    for r in rows:
+        group = ", ".join(f"{k} {v}" for k, v in r["group"].items())
+        interval = "" if r["low"] is None else f"{r['low']:.3f} to {r['high']:.3f}"
+        yield f"| {group} | {r['method']} | {r['metric']} | {r['value']:.3f} | {interval} | {r['n']} |\n"
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """AUROC against distance for each method, with intervals; beside it each organ."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
+    for k, method in enumerate(METHODS):
+        found = [_find(rows, method, d, None, "auroc") for d in DISTANCES]
+        if all(found):
+            value = [f["value"] for f in found]
+            error = [[f["value"] - f["low"] for f in found], [f["high"] - f["value"] for f in found]]
+            left.errorbar([i + 0.05 * k for i in range(3)], value, error, marker="o", label=method, capsize=2)
+    left.set(xticks=range(3), xticklabels=[f"{d} mm" for d in DISTANCES], ylabel="AUROC", xlabel="organ mask moved by")
+    left.legend(fontsize=8)
+    organs = sorted({r["group"]["organ"] for r in rows} - {"all"})
+    for d in DISTANCES:
+        found = [_find(rows, "ours", d, None, "auroc", o) for o in organs]
+        right.plot([f["value"] if f else float("nan") for f in found], organs, "o", label=f"{d} mm")
+    right.set(xlabel="AUROC, ours")
+    right.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def _cell(rows: list[Row], method: str, distance: str, surface: str | None) -> str:
+    a, f = (_find(rows, method, distance, surface, metric) for metric in ("auroc", "fpr95"))
+    return f"{a['value']:.3f} ({a['low']:.3f} to {a['high']:.3f}), FPR95 {f['value']:.2f}" if a and f else ""
+
+
+def _find(
+    rows: list[Row], method: str, distance: str, surface: str | None, metric: str, organ: str = "all"
+) -> Row | None:
+    for r in rows:
+        g = r["group"]
+        same = g["organ"] == organ and g["distance"] == distance and g.get("surface") == surface
+        if same and r["method"] == method and r["metric"] == metric:
+            return r
+    return None
+
+
+if __name__ == "__main__":
+    main()
