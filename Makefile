@@ -44,8 +44,9 @@ notebooks: $(STAMP)  ## execute the notebooks on phantoms
 pytest: $(STAMP)  ## unit tests and doctests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/test_notebooks.py
 
-schema: $(STAMP)  ## publish the JSON Schema of a parse again after a change of its models
+schema: $(STAMP)  ## publish the JSON Schemas again after a change of the models
 	$(BIN)/python -c "import json, synth.parse as p; print(json.dumps(p.json_schema(), indent=2))" > docs/schema/parse.schema.json
+	$(BIN)/python -c "import json, synth.residual.findings as f; print(json.dumps(f.json_schema(), indent=2))" > docs/schema/findings.schema.json
 
 bench: $(STAMP)  ## the scientific benchmarks on DATA (a folder laid out like openkbp/validation)
 	@test -n "$(DATA)" || { echo "error: say which data: make bench DATA=path/to/openkbp/validation" >&2; exit 2; }

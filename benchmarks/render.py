@@ -1,4 +1,4 @@
-"""Turn the stored benchmark objects into the tables of RESULTS.md and the plots beside it: python benchmarks/render.py."""
+"""Stored benchmark objects as tables (RESULTS.md) and plots: python benchmarks/render.py."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 def main() -> None:
     """Write RESULTS.md and a plot for each faults file."""
-    parts = ["# Results\n\nMade by `python benchmarks/render.py` from the JSON files beside it; each holds its own command.\n"]
+    parts = ["# Results\n\nMade by `python benchmarks/render.py` from the JSON files here; each holds its command.\n"]
     for path in sorted(HERE.glob("*.json")):
         result = json.loads(path.read_text())
         parts.append(f"\n## {path.stem}\n\n`{result['command']}`, {result['seconds']:.0f} s\n")
@@ -50,7 +50,9 @@ def faults(rows: list[Row]) -> Iterable[str]:
             if any(cells):
                 yield f"| {title} | " + " | ".join(cells) + " |\n"
     organs = sorted({r["group"]["organ"] for r in rows} - {"all"})
-    yield "\nBy organ, ours, AUROC.\n\n| organ | " + " | ".join(f"{d} mm" for d in DISTANCES) + " |\n|---|---|---|---|\n"
+    yield (
+        "\nBy organ, ours, AUROC.\n\n| organ | " + " | ".join(f"{d} mm" for d in DISTANCES) + " |\n|---|---|---|---|\n"
+    )
     for organ in organs:
         values = [_find(rows, "ours", d, None, "auroc", organ) for d in DISTANCES]
         yield f"| {organ} | " + " | ".join(f"{v['value']:.3f}" if v else "" for v in values) + " |\n"

@@ -38,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(REPOSITORY / name, source / name)
     for name in ("src", "weights"):
-        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     folder = tmp_path_factory.mktemp("dist")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
@@ -72,7 +72,7 @@ def run(command: list[str | Path], folder: Path) -> subprocess.CompletedProcess[
 def test_the_wheel_carries_the_weights_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     weights = REPOSITORY / "weights"
-    shipped = {str(path.relative_to(weights)) for path in weights.rglob("*.safetensors")}
+    shipped = {str(path.relative_to(weights)) for path in weights.rglob("[!.]*.safetensors")}
     packed = {name.removeprefix("synth/_weights/") for name in names if name.endswith(".safetensors")}
     assert shipped
     assert packed == shipped

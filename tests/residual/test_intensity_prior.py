@@ -70,7 +70,15 @@ def test_a_prior_with_other_bins_is_refused(tmp_path):
     table = {"mass": np.zeros((1, 3, 4), np.float32), "patients": np.zeros((1, 3), np.float32)}
     table |= {"deviations": np.zeros((1, 2), np.float32), "edges": np.zeros(3, np.float32)}
     save_file(table, str(tmp_path / "p.safetensors"), metadata={"names": '["liver"]', "spacing_mm": "4.0"})
-    with pytest.raises(InputError, match="fit it again"):
+    with pytest.raises(InputError, match="fit it with this version"):
+        IntensityPrior.load(tmp_path / "p.safetensors")
+
+
+def test_a_prior_without_a_table_names_it(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"mass": np.zeros((1, 3, 4), np.float32)}, str(tmp_path / "p.safetensors"), metadata={"names": "[]"})
+    with pytest.raises(InputError, match="deviations"):
         IntensityPrior.load(tmp_path / "p.safetensors")
 
 

@@ -42,6 +42,17 @@ def test_the_region_is_better_explained_with_the_proposed_entity(world):
     assert abs(sum(tried.shares.values()) - 1) < 1e-6
 
 
+def test_an_organ_that_is_falsely_denied_is_proposed(world):
+    toy = world.toy_patient(77)
+    parse = toy.parse.with_presence("kidney_left", "absent")
+    encoded, _, found = _searched(world, toy, parse)
+    place = toy.places["kidney_left"]
+    (region,) = [c for c in found if c.mask.overlap(place) > 0.3 * place.voxels][:1]
+    tried = attempt(region, world.decoder(), encoded, parse, world.prior(), generator=torch.Generator())
+    assert tried.name == "kidney_left"
+    assert tried.contrast.total() > 0
+
+
 def test_an_image_that_is_its_own_render_has_no_unexplained_region(world):
     toy = world.toy_patient(72)
     body = body_mask(toy.image)

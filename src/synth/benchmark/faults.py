@@ -110,9 +110,7 @@ def _score_patient(
     return claims
 
 
-def _conditions(
-    parse: Parse, organ: str, body: Mask, rng: np.random.Generator
-) -> Iterator[tuple[str, str, Mask]]:
+def _conditions(parse: Parse, organ: str, body: Mask, rng: np.random.Generator) -> Iterator[tuple[str, str, Mask]]:
     """(condition, surface, mask) of every claim about one organ."""
     surfaces = dict(zip(SURFACES, (parse.masks[organ], jitter(parse.masks[organ], parse.geometry, rng)), strict=True))
     for surface, mask in surfaces.items():

@@ -2,8 +2,9 @@
 
     hu (B, 1, 2x, 2y, 2z)  --encode-->  z (B, C, x, y, z)  --decode-->  hu
 
-The transform is a Haar wavelet's smooth coefficients plus what MONAI's network adds to them. A stem that folds 2x2x2 voxels into channels keeps every convolution at latent resolution, so that a CPU can train it;
-the rate is C numbers for 8 voxels.
+The transform is a Haar wavelet's smooth coefficients plus what MONAI's network adds to them. A stem that folds 2x2x2
+voxels into channels keeps every convolution at latent resolution, so that a CPU can train it; the rate is C numbers for
+8 voxels.
 """
 
 from __future__ import annotations

@@ -167,17 +167,21 @@ class IntensityPrior:
         """
         from safetensors import safe_open
 
+        tables = ("mass", "patients", "deviations", "edges")
         with safe_open(str(path), framework="numpy") as file:
-            meta = file.metadata()
-            mass, patients, deviations, edges = (
-                file.get_tensor(key) for key in ("mass", "patients", "deviations", "edges")
-            )
+            meta, there = file.metadata() or {}, set(file.keys())
+            if not {*tables} <= there or "names" not in meta:
+                missing = ", ".join(sorted({*tables} - there)) or "names"
+                raise InputError(
+                    f"intensity prior {path}", expected=missing, got="none", fix="fit it with this version"
+                )
+            mass, patients, deviations, edges = (file.get_tensor(key) for key in tables)
         if mass.shape[1:] != (ZONES, BINS) or not np.array_equal(edges, EDGES):
             raise InputError(
                 f"intensity prior {path}",
                 expected=f"{ZONES} zones of {BINS} bins",
                 got=f"{mass.shape[1]} zones of {mass.shape[2]} bins",
-                fix="fit it again with this version",
+                fix="fit it with this version",
             )
         names = json.loads(meta["names"])
         counts, seen, apart = (dict(zip(names, table, strict=True)) for table in (mass, patients, deviations))

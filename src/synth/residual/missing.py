@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from synth.contracts import Contrast, Decoder, EncodedImage
-from synth.parse import VOCABULARY, Entity, Kind, Parse, Relation
+from synth.parse import VOCABULARY, Entity, Kind, Parse, Presence, Relation
 from synth.residual.evidence import EntityEvidence, entity_features
 from synth.residual.held_out import HeldOut, unexplained
-from synth.residual.hosts import findings_of
+from synth.residual.hosts import ANYWHERE, findings_of
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.on_grid import on_grid
 from synth.volume import Mask, Slices3, Volume
@@ -46,6 +46,8 @@ class Candidate:
     Attributes:
         mask: its outline; peak: the smoothed residual at its strongest voxel, `focus`; host: id of what holds it.
         step_hu: its mean against its host's, or against what was rendered where it has none.
+        residual: mean of the map that it was found in; depth: share of it that lies off its host's border;
+        compactness: share of its bounding box that it fills.
     """
 
     mask: Mask
@@ -55,6 +57,8 @@ class Candidate:
     mean_hu: float
     step_hu: float
     residual: float
+    depth: float
+    compactness: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +81,9 @@ class Tried:
             "residual_mean": abs(found.residual),
             "step": float(np.log1p(abs(found.step_hu))),
             "hosted": float(found.host is not None),
+            "host_has_findings": float(found.host is not None and self.name not in ANYWHERE),
+            "depth": found.depth,
+            "compactness": found.compactness,
         }
 
 
@@ -116,7 +123,8 @@ def attempt(
     name = max(shares, key=lambda n: shares[n])
     added = Entity(id=free_id(parse), name=name)
     relations = [] if candidate.host is None else [Relation(type="located_in", subject=added.id, object=candidate.host)]
-    with_it = parse.with_entity(added, candidate.mask, relations=relations)
+    denied = [e.id for e in parse.entities if e.name == name and e.presence is Presence.absent]
+    with_it = parse.without(*denied).with_entity(added, candidate.mask, relations=relations)
     (contrast,) = decoder.contrast(encoded, with_it, [parse], candidate.mask, draws=1, generator=generator)
     contrast = on_grid(contrast, encoded.image.shape)
     evidence = entity_features(contrast, prior, encoded.image, with_it, added.id)
@@ -128,7 +136,9 @@ def name_shares(
 ) -> dict[str, float]:
     """Which names would explain the region's intensities, with their shares of the likelihood, the best five."""
     host = None if candidate.host is None else parse.entity(candidate.host).name
-    names = [n for n in findings_of(host) if prior.seen(n) and VOCABULARY.nearest(n, known)]
+    # An organ that the parse denies may be there after all.
+    denied = [e.name for e in parse.entities if e.presence is Presence.absent and e.kind is Kind.organ]
+    names = [n for n in (*findings_of(host), *denied) if prior.seen(n) and VOCABULARY.nearest(n, known)]
     if not names:
         names = [n for n in ("lesion", "finding") if prior.knows(n)]
     hu = image.array[candidate.mask.slices][candidate.mask.box]
@@ -225,6 +235,8 @@ def _outlined(
         mean_hu=float(hu[region].mean()),
         step_hu=step,
         residual=float(z[box][region].mean()),
+        depth=float(ndimage.binary_erosion(inside, border_value=1)[region].mean()),
+        compactness=mask.voxels / mask.box.size,
     )
 
 

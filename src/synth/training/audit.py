@@ -60,15 +60,15 @@ def _images(config: TrainConfig) -> Iterator[tuple[NDArray[np.float32], dict[str
 
 def _collect(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> tuple[Collected, int]:
     """Claims about every held-out case, the cases shared among `workers` processes."""
-    chosen = [case for settings in config.validation for case in read_set(settings)]
+    chosen = [(settings.layout, *case) for settings in config.validation for case in read_set(settings)]
     plan = Plan(**{k: int(v) for k, v in config.loss.items()})
-    search = bool(config.model.get("search", True))
+    searched = config.model.get("search", [])
 
     def one(number: int) -> Collected:
-        name, image, parse = chosen[number]
+        layout, name, image, parse = chosen[number]
         small = resample(image, image.geometry.with_spacing(config.spacing_mm))
         case = CalibrationCase.of(name, decoder.encode(small), parse)
-        return collect([case], decoder, prior, seed=config.seed + number, plan=plan, search=search)
+        return collect([case], decoder, prior, seed=config.seed + number, plan=plan, search=layout in searched)
 
     merged = Collected()
     for part in each(one, range(len(chosen)), int(config.model.get("workers", 1))):
