@@ -14,16 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from synth.contracts import Decoder, EncodedImage
 from synth.parse import Kind, Parse
 from synth.residual.intensity_prior import MOST_UNUSUAL, IntensityPrior
-from synth.residual.neighbourhood import MIN_CORE_SHARE
-from synth.volume import Mask, Slices3
+from synth.volume import Mask
 
 Map = NDArray[np.float32]
-Zone = NDArray[np.bool_]
 
 PASSES = 4
 SIDE_VOXELS = (
@@ -54,38 +51,20 @@ def unexplained(image: Map, held_out: HeldOut, parse: Parse, prior: IntensityPri
 
     Inside an entity the residual is taken from the entity's own median (an organ that is brighter than rendered all
     over is another contrast phase, not a finding) and averaged with how unusual the voxel is for that entity, where
-    the two agree in sign: gas surprises a decoder that had to guess where in the bowel it lies, and is no finding. On
-    an entity's border both sides mix, and nothing is said.
+    the two agree in sign. Gas surprises a decoder that had to guess where in the bowel it lies; it is not a finding.
     """
     z = held_out.standardised(image)
     out = z.copy()
     for entity_id in sorted(parse.present_ids, key=lambda i: -parse.masks[i].voxels):
         entity, mask = parse.entity(entity_id), parse.masks[entity_id]
-        if entity.kind in (Kind.target, Kind.substructure) or not prior.knows(entity.name):
+        if entity.kind is Kind.target or not prior.knows(entity.name):
             continue
-        core, border, box = _core_and_border(mask, outside=entity.kind is Kind.finding)
-        values, residual = image[box][core], z[box][core]
-        apart = np.clip(residual - np.median(residual), -MOST_UNUSUAL, MOST_UNUSUAL)
+        values, residual = image[mask.slices][mask.box], z[mask.slices][mask.box]
+        residual = residual - np.median(residual)
         unusual = prior.unusual(entity.name, values - np.median(values))
-        window = out[box]
-        window[border] = 0.0
-        window[core] = np.where(apart * unusual > 0, 0.5 * (apart + unusual), 0.0)
+        both = 0.5 * (np.clip(residual, -MOST_UNUSUAL, MOST_UNUSUAL) + unusual)
+        out[mask.slices][mask.box] = np.where(residual * unusual > 0, both, 0.0)
     return out
-
-
-def _core_and_border(mask: Mask, *, outside: bool) -> tuple[Zone, Zone, Slices3]:
-    """The entity less its outermost layer (all of it where it is thin), that layer, and the box of both.
-
-    With `outside`, the layer of the host that touches it belongs to the border too.
-    """
-    box = mask.padded_slices(1)
-    inside = mask.crop(box)
-    cube = ndimage.generate_binary_structure(3, 2)
-    core = ndimage.binary_erosion(inside, cube, border_value=1)
-    if core.sum() < MIN_CORE_SHARE * inside.sum():
-        core = inside
-    border = (ndimage.binary_dilation(inside, cube) if outside else inside) & ~core
-    return core, border, box
 
 
 def render_held_out(

@@ -227,11 +227,8 @@ def _patient(
 def _deviation(
     hu: NDArray[np.float32], around: Neighbourhood, mask: Mask, findings: Iterable[Mask]
 ) -> NDArray[np.float32]:
-    """(steps,) normalised histogram of the core's HU less their median, the findings in it left out.
-
-    The border holds a share of what lies outside, which would pass for variety.
-    """
-    inside = around.core.copy()
+    """(steps,) normalised histogram of the entity's HU less their median, the findings in it left out."""
+    inside = around.inside.copy()
     for finding in findings:
         if finding is not mask:
             inside &= ~finding.crop(around.box)
