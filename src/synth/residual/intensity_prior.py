@@ -43,7 +43,6 @@ DEVIATION_EDGES = np.concatenate(
 ).astype(np.float32)
 STEPS = len(DEVIATION_EDGES) + 1
 MOST_UNUSUAL = 5.0
-ALIKE_VOXELS = 8.0  # neighbours say the same thing: so many count as one
 FLOOR = 1e-4  # of probability in each bin: one odd voxel must not decide
 
 
@@ -54,8 +53,7 @@ class IntensityPrior:
     Attributes:
         mass: name -> (zones, bins) sum of the patients' normalised histograms, ancestors' included.
         patients: name -> (zones,) how many patients (weighted) each histogram has seen.
-        deviations: name -> (steps + 1,) how far out each deviation from the patient's own median is, in standard normal
-            units, summed over patients; the last is their number.
+        deviations: name -> (steps,) sum of the patients' histograms (shares) of HU less their own median.
         spacing_mm: grid on which it was counted; zones are voxels of that grid.
     """
 
@@ -122,10 +120,12 @@ class IntensityPrior:
 
         In a liver 60 HU are far out; in a bowel, which holds gas, 900 are not.
         """
-        z = np.zeros(STEPS, np.float32)
+        share = np.full(STEPS, 1.0 / STEPS)
         for known in (n for n in reversed(lineage(name)) if n in self.deviations):
-            total, count = self.deviations[known][:-1], self.deviations[known][-1]
-            z = (total + z) / (count + 1.0)
+            counted = self.deviations[known]
+            share = (counted + share) / (counted.sum() + 1.0)
+        below = np.cumsum(share) - 0.5 * share
+        z = np.clip(special.ndtri(below), -MOST_UNUSUAL, MOST_UNUSUAL).astype(np.float32)
         return z[np.searchsorted(DEVIATION_EDGES, deviation, side="right")]
 
     def likelihood(self, name: str, hu: NDArray[np.float32]) -> float:
@@ -220,30 +220,23 @@ def _patient(
         counted, apart = _count(hu, around), _deviation(hu, around, mask, findings)
         for ancestor in lineage(name):
             counts[ancestor] = counts.get(ancestor, np.zeros((ZONES, BINS), np.float32)) + counted
-            deviations[ancestor] = deviations.get(ancestor, np.zeros(STEPS + 1, np.float32)) + apart
+            deviations[ancestor] = deviations.get(ancestor, np.zeros(STEPS, np.float32)) + apart
     return counts
 
 
 def _deviation(
     hu: NDArray[np.float32], around: Neighbourhood, mask: Mask, findings: Iterable[Mask]
 ) -> NDArray[np.float32]:
-    """(steps + 1,) each deviation from the median of the core as a normal quantile of the core's own, and a one.
-
-    Findings are left out, and the border, which holds a share of what lies outside. Quantiles are averaged over
-    patients, not shares: one odd patient does not make the oddity usual.
-    """
-    inside = around.core.copy()
+    """(steps,) normalised histogram of the entity's HU less their median, the findings in it left out."""
+    inside = around.inside.copy()
     for finding in findings:
         if finding is not mask:
             inside &= ~finding.crop(around.box)
     if not inside.any():
-        return np.zeros(STEPS + 1, np.float32)
+        return np.zeros(STEPS, np.float32)
     values = hu[inside]
     steps = np.searchsorted(DEVIATION_EDGES, values - np.median(values), side="right")
-    share = np.bincount(steps, minlength=STEPS) / values.size
-    below = np.cumsum(share) - 0.5 * share
-    rarest = 0.5 / (1.0 + values.size / ALIKE_VOXELS)
-    return np.append(special.ndtri(np.clip(below, rarest, 1.0 - rarest)), 1.0).astype(np.float32)
+    return np.bincount(steps, minlength=STEPS).astype(np.float32) / np.float32(values.size)
 
 
 def _count(hu: NDArray[np.float32], around: Neighbourhood) -> NDArray[np.float32]:
