@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,24 +133,27 @@ def test_a_folder_that_is_no_bundle_is_not_overwritten(parse: Parse, tmp_path: P
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 64 bytes, as on a disk that is full."""
+    """No file may grow beyond 64 bytes, as on a disk that is full.
+
+    The limit holds for the whole process, a log of the tests included: it must end before the test does.
+    """
     resource = pytest.importorskip("resource", reason="file size limits are those of POSIX")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_write_that_fails_leaves_what_was_there(
-    parse: Parse, saved: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_write_that_fails_leaves_what_was_there(parse: Parse, saved: Path, tmp_path: Path) -> None:
     before = digest(saved)
-    request.getfixturevalue("full_disk")
-    with pytest.raises(OSError, match="File too large"):
-        save_bundle(parse.without("spleen"), saved, overwrite=True)
-    with pytest.raises(OSError, match="File too large"):
+    fewer = parse.without("spleen")
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        save_bundle(fewer, saved, overwrite=True)
+    with full_disk(), pytest.raises(OSError, match="File too large"):
         save_bundle(parse, tmp_path / "new")
     assert digest(saved) == before
     assert [each.name for each in tmp_path.iterdir()] == ["case"]

@@ -1,10 +1,9 @@
 """Fitting a judge: entities that are there, entities that are not, and complete parses, from cases known to be right.
 
 True entities are the case's own masks, untouched and jittered; false ones are the same masks moved to where the organ
-is not,
-their true place left undeclared, and lesions put where there are none. Lesions taken out of a parse are what a search
-for missing
-ones must find. Scores for calibration are cross-fitted: no score comes from a fusion that has seen its patient.
+is not, their true place left undeclared, and lesions put where there are none. Lesions taken out of a parse are what
+a search for missing ones must find. Scores for calibration are cross-fitted: no score comes from a fusion that has
+seen its patient.
 """
 
 from __future__ import annotations

@@ -3,10 +3,9 @@
     p = (1 + #{calibration scores <= score}) / (n + 1)
 
 Valid when the case at hand is exchangeable with the calibration cases (Vovk et al. 2005, ch. 2; Mondrian: within a
-cell of
-alike entities). Many entities are judged at once by Benjamini & Hochberg 1995: of what is flagged, at most a share
-alpha is
-expected to be a false alarm; conformal p-values that share a calibration set keep that (Bates et al. 2023, Theorem 2).
+cell of alike entities). Many entities are judged at once by Benjamini & Hochberg 1995: of what is flagged, at most a
+share alpha is expected to be a false alarm; conformal p-values that share a calibration set keep that (Bates et al.
+2023, Theorem 2).
 """
 
 from __future__ import annotations

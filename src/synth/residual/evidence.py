@@ -1,9 +1,8 @@
 """The evidence that an entity is where the parse says: numbers from the decoder's contrast and the population.
 
 Everything here is measured on the decoder's grid. The population's part knows only the image and the mask; the
-decoder's part
-is the contrast of the parse with one that lacks the entity. A fusion (`synth.residual.fusion`) turns them into one
-score.
+decoder's part is the contrast of the parse with one that lacks the entity. A fusion (`synth.residual.fusion`) turns
+them into one score.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The image that the parse predicts everywhere, each place rendered with its own pixels hidden.
 
 The body is cut into cubes; a pass hides a quarter of them, chosen so that hidden cubes meet at corners only, and
-renders them from
-the parse and the image around. After four passes every voxel has been predicted without having been seen:
+renders them from the parse and the image around. After four passes every voxel has been predicted without having been
+seen:
 
     z(v) = (x(v) - location(v)) / scale(v)
 """

@@ -28,8 +28,7 @@ def cannot_check(
 ) -> str | None:
     """Why a present entity cannot be checked, in words; None when it can.
 
-    `original` is the parse on its own grid, `parse` on the decoder's, `known` the names that the decoder was trained
-    on.
+    `original` is the parse on its own grid, `parse` on the decoder's; `known` are the names the decoder was trained on.
     """
     if entity.kind is Kind.target:
         return "a planning volume is drawn, not seen"
