@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from synth.benchmark.faults import DISTANCES_MM, Claim, auroc, fpr95, rows_of
+from synth.benchmark.faults import (
+    DISTANCES_MM,
+    Claim,
+    WrongReference,
+    auroc,
+    fpr95,
+    read_reference_errors,
+    rows_of,
+)
+from synth.errors import InputError
 
 
 def test_auroc_and_fpr95_of_a_case_counted_by_hand() -> None:
@@ -54,3 +65,31 @@ def test_untouched_masks_are_easier_than_jittered_ones_where_jitter_lowers_the_s
         r.group.get("surface"): r.value for r in rows if r.group["organ"] == "all" and r.group["distance"] == "8-12"
     }
     assert value["untouched"] > value[None] > value["jittered"]
+
+
+def test_wrong_references_are_left_out_in_rows_of_their_own() -> None:
+    wrong = [Claim("pt_99", "larynx", "true", s, {"ours": -9.0, "l1": 0.0}) for s in ("untouched", "jittered")]
+    rows = rows_of([*_claims(), *wrong], errors=[WrongReference("pt_99", "larynx", "a sketch")])
+    best = {
+        r.group.get("reference"): r.value
+        for r in rows
+        if r.method == "ours" and r.metric == "auroc" and r.group["organ"] == "all" and "surface" not in r.group
+    }
+    clean = [r.value for r in rows_of(_claims()) if r.method == "ours" and r.metric == "auroc"]
+    assert best["checked"] in clean
+    assert best[None] < best["checked"]
+
+
+def test_wrong_references_are_read_from_a_table_and_anything_else_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "errors.csv"
+    table.write_text("patient,organ,reason\npt_1, larynx ,a sketch\n")
+    assert read_reference_errors(table) == [WrongReference("pt_1", "larynx", "a sketch")]
+    table.write_text("patient;organ\n1;2\n")
+    with pytest.raises(InputError, match="columns patient, organ, reason"):
+        read_reference_errors(table)
+    with pytest.raises(InputError, match="columns patient, organ, reason"):
+        read_reference_errors(tmp_path / "none.csv")
+
+
+def test_the_auroc_counts_ties_as_half() -> None:
+    assert auroc(np.array([True, False, False]), np.array([1.0, 1.0, 2.0])) == pytest.approx(0.75)

@@ -7,7 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from synth.benchmark.reconstruction import Image, Subject, mean_fill, measure, nearest_patient, rows_of
+from synth.benchmark.reconstruction import (
+    ALONE,
+    REST,
+    Image,
+    Subject,
+    Told,
+    mean_fill,
+    mean_hu,
+    measure,
+    nearest_patient,
+    pooled,
+    rows_of,
+)
 from synth.parse import Entity, Parse
 from synth.volume import Geometry, Mask, Volume
 
@@ -29,7 +41,7 @@ def _subject(name: str, organs: dict[str, tuple[int, int, int]], hu: float = 40.
 
 
 def _values(subject: Subject, render: Image) -> dict[str, float]:
-    return {s.metric: s.value for s in measure(subject, "ours", "none", render)}
+    return {s.metric: s.value for s in measure(subject, "ours", ALONE, render)}
 
 
 def test_the_image_itself_is_perfect_and_an_offset_is_measured() -> None:
@@ -43,12 +55,23 @@ def test_the_image_itself_is_perfect_and_an_offset_is_measured() -> None:
 def test_a_mean_fill_is_told_the_mean_of_every_mask_and_of_the_rest_of_the_body() -> None:
     subject = _subject("a", {"larynx": (5, 5, 5)})
     image, mask = subject.image.array, subject.parse.masks["larynx"]
-    plain = mean_fill(image, subject.parse, subject.body)
+    plain = mean_fill(subject.parse, mean_hu(subject))
     assert (mask.values(plain) == 40).all()
     assert (plain[~mask.dense()] == 0).all()  # air outside the body does not darken it
-    assert np.array_equal(
-        mean_fill(image, subject.with_tissue, subject.body)[~subject.body.dense()], image[image < -900]
-    )
+    whole = mean_fill(subject.with_tissue, mean_hu(subject))
+    assert np.array_equal(whole[~subject.body.dense()], image[image < -900])
+
+
+def test_what_is_usual_is_the_mean_of_the_patients_that_have_it() -> None:
+    one, two = mean_hu(_subject("a", {"larynx": (5, 5, 5)}, hu=30.0)), mean_hu(_subject("b", {"mandible": (5, 5, 5)}))
+    assert pooled([one, two]) | {"body": 0.0} == {"larynx": 30.0, "mandible": 40.0, REST: 0.0, "body": 0.0}
+
+
+def test_a_parse_is_told_as_the_row_says() -> None:
+    subject = _subject("a", {"larynx": (5, 5, 5)})
+    assert [a.type for a in subject.told(Told("none", "none")).attributes] == []
+    assert "mean_attenuation" in {a.type for a in subject.told(Told("all", "measured")).attributes}
+    assert {e.name for e in subject.told(Told("all", "none")).entities} == {"larynx", "body"}
 
 
 def test_the_nearest_patient_agrees_in_all_organs_not_in_the_one_it_has() -> None:
@@ -65,7 +88,7 @@ def test_the_nearest_patient_agrees_in_all_organs_not_in_the_one_it_has() -> Non
 def test_rows_average_over_patients_and_pool_the_organs() -> None:
     subjects = [_subject("a", {"larynx": (5, 5, 5)}), _subject("b", {"mandible": (5, 5, 5)})]
     scores = [
-        s for k, subject in enumerate(subjects) for s in measure(subject, "ours", "none", subject.image.array + 10 * k)
+        s for k, subject in enumerate(subjects) for s in measure(subject, "ours", ALONE, subject.image.array + 10 * k)
     ]
     rows = {(r.metric, r.group["organ"]): r for r in rows_of(scores)}
     assert rows["mae_mean_hu", "all"].value == pytest.approx(5.0)

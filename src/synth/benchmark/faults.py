@@ -7,17 +7,20 @@ roughness of a surface tells nothing. Every method scores the same claims.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score, roc_curve
+from scipy.stats import rankdata
+from sklearn.metrics import roc_curve
 
 from synth.benchmark.result import Interval, Row, bootstrap_interval
 from synth.contracts import Decoder
+from synth.errors import InputError
 from synth.fault import jitter, random_shift
 from synth.interop import import_labels
 from synth.interop.openkbp import Patient, patient_folders, read_patient
@@ -137,8 +140,52 @@ def _scores(features: Mapping[str, float], model: AuditModel, decoder: str, orga
     return scores | {method: features[key] for method, key in parts.items() if key in features}
 
 
-def rows_of(claims: Sequence[Claim], *, arena: str = "openkbp", seed: int = 0) -> list[Row]:
-    """AUROC and FPR95 per organ and distance, pooled and by the surface of the masks, intervals over patients."""
+@dataclass(frozen=True)
+class WrongReference:
+    """A reference mask that is wrong: whose, and why someone who looked at the image says so."""
+
+    patient: str
+    organ: str
+    reason: str
+
+
+def read_reference_errors(path: Path) -> list[WrongReference]:
+    """Rows of a CSV with the columns patient, organ and reason.
+
+    Raises InputError for a file that is none.
+    """
+    columns = [f.name for f in fields(WrongReference)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [WrongReference(**{c: row[c].strip() for c in columns}) for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
+        got = f"{type(error).__name__}: {error}"
+        expected = f"a CSV with the columns {', '.join(columns)}"
+        raise InputError(str(path), expected=expected, got=got, fix="correct the file") from None
+
+
+def without_errors(claims: Sequence[Claim], errors: Sequence[WrongReference]) -> list[Claim]:
+    """The claims about organs whose reference is right; a moved mask was moved from the reference."""
+    wrong = {(e.patient, e.organ) for e in errors}
+    return [c for c in claims if (c.patient, c.organ) not in wrong]
+
+
+def rows_of(
+    claims: Sequence[Claim], *, arena: str = "openkbp", seed: int = 0, errors: Sequence[WrongReference] = ()
+) -> list[Row]:
+    """AUROC and FPR95 per organ and distance, pooled and by the surface of the masks, intervals over patients.
+
+    With `errors`, every row comes twice: over all claims, and with `reference: checked` in its group over those whose
+    reference mask is not among the errors.
+    """
+    rows = _table(claims, {"arena": arena}, seed)
+    if errors:
+        rows += _table(without_errors(claims, errors), {"arena": arena, "reference": "checked"}, seed)
+    return rows
+
+
+def _table(claims: Sequence[Claim], about: Mapping[str, str], seed: int) -> list[Row]:
     rows = []
     organs = ["all", *sorted({c.organ for c in claims})]
     for method in claims[0].scores if claims else ():
@@ -147,9 +194,9 @@ def rows_of(claims: Sequence[Claim], *, arena: str = "openkbp", seed: int = 0) -
                 for surfaces in (SURFACES, *((surface,) for surface in SURFACES)):
                     if organ != "all" and len(surfaces) == 1:
                         continue
-                    about = [c for c in claims if organ in ("all", c.organ) and c.surface in surfaces]
-                    chosen = [c for c in about if c.condition in ("true", distance)]
-                    group = {"arena": arena, "organ": organ, "family": "moved", "distance": distance}
+                    same = [c for c in claims if organ in ("all", c.organ) and c.surface in surfaces]
+                    chosen = [c for c in same if c.condition in ("true", distance)]
+                    group = {**about, "organ": organ, "family": "moved", "distance": distance}
                     if len(surfaces) == 1:
                         group["surface"] = surfaces[0]
                     rows += _rows(chosen, distance, method, group, seed)
@@ -174,7 +221,9 @@ def _rows(claims: Sequence[Claim], distance: str, method: str, group: dict[str, 
 
 def auroc(moved: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
     """Chance that a moved mask is less believable than a true one."""
-    return float(roc_auc_score(moved, -score))
+    rank = rankdata(-score)
+    found = int(moved.sum())
+    return float((rank[moved].sum() - found * (found + 1) / 2) / (found * (len(moved) - found)))
 
 
 def fpr95(moved: NDArray[np.bool_], score: NDArray[np.float64]) -> float:

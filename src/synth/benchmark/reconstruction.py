@@ -1,18 +1,22 @@
 """The reconstruction benchmark: how near a render comes to the image, from the parse alone.
 
-Methods in one table: `ours` (latent decoder, from the parse), `direct` (the direct decoder's location), `autoencoder`
-(the ceiling of every latent render), `mean_fill` (each mask filled with its own mean HU, the rest with the mean of the
-rest of the body), and `nearest_patient` (the CT of the training patient whose organ masks agree best, once the centres
-of the organs are laid on each other).
-`tissue` in the group says whether body, fat, bone and air were entities of the parse.
+Methods in one table: `ours` (a sample of the latent decoder), `ours_mean` (the mean of its samples), `direct` (the
+direct decoder's location), `autoencoder` (the ceiling of every latent render), `mean_fill` (each mask filled with one
+HU, the rest of the body with another), and `nearest_patient` (the CT of the training patient whose organ masks agree
+best, once the centres of the organs are laid on each other).
+
+The group says what all methods were told: `tissue`, whether body, fat, bone and air were entities of the parse, and
+`attributes`, whether the parse held each entity's appearance as measured in the image. Without it the mean fill takes
+the mean HU that the entity has in the other patients.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,24 +29,47 @@ from synth.decoder import DirectDecoder, LatentDecoder
 from synth.interop import with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse
+from synth.parse.derive import derive_appearance
+from synth.pipeline.parallel import each
 from synth.volume import Mask, Volume, resample
 from synth.volume.tissue import body_mask
 
 WINDOW_HU = (-1000.0, 1000.0)
 SSIM_SIDE = 5  # voxels; seven, the usual, is 28 mm here
 RESAMPLES = 500
+REST = "rest of the body"
 Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A patient on the decoder's grid: parse of the organs, the same with tissue entities, and the body."""
+    """A patient on the decoder's grid.
+
+    Attributes:
+        parse: of the organs, nothing measured; with_tissue: the same and the tissue entities; body: the patient.
+    """
 
     name: str
     image: Volume
     parse: Parse
     with_tissue: Parse
     body: Mask
+
+    def told(self, told: Told) -> Parse:
+        """The parse that the methods are given."""
+        parse = self.parse if told.tissue == "none" else self.with_tissue
+        return parse if told.attributes == "none" else derive_appearance(parse, self.image)
+
+
+class Told(NamedTuple):
+    """What the methods are told: `tissue` "none" or "all", `attributes` "none" or "measured"."""
+
+    tissue: str
+    attributes: str
+
+
+EVERY = tuple(Told(tissue, attributes) for tissue in ("none", "all") for attributes in ("none", "measured"))
+ALONE = Told("none", "none")  # methods that do not look at the parse, or at its masks only
 
 
 @dataclass(frozen=True)
@@ -51,7 +78,7 @@ class Score:
 
     patient: str
     method: str
-    tissue: str
+    told: Told
     metric: str
     value: float
     organ: str = "all"
@@ -76,31 +103,48 @@ def score_subjects(
     latent: LatentDecoder,
     *,
     seed: int = 0,
+    workers: int = 1,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Score]:
     """Render every subject with every method and measure."""
-    scores: list[Score] = []
-    for subject in subjects:
-        renders: dict[tuple[str, str], Image] = {
-            ("autoencoder", "none"): latent.reconstruct(subject.image),
-            ("mean_fill", "none"): mean_fill(subject.image.array, subject.parse, subject.body),
-            ("mean_fill", "all"): mean_fill(subject.image.array, subject.with_tissue, subject.body),
-        }
-        for tissue, parse in (("none", subject.parse), ("all", subject.with_tissue)):
+    means = {s.name: mean_hu(s) for s in subjects}
+
+    def one(subject: Subject) -> list[Score]:
+        usual = pooled([m for name, m in means.items() if name != subject.name])
+        renders = dict(_fills(subject, means[subject.name], usual))
+        renders["autoencoder", ALONE] = latent.reconstruct(subject.image)
+        for told in EVERY:
+            parse = subject.told(told)
             generator = torch.Generator().manual_seed(seed)
-            renders["ours", tissue] = latent.render(parse, generator=generator).images[0]
-            location = direct.render(parse, generator=generator).location
-            assert location is not None  # the direct decoder always has one
-            renders["direct", tissue] = location
+            drawn = latent.render(parse, generator=generator)
+            plain = direct.render(parse, generator=generator)
+            assert drawn.location is not None  # both decoders always have one
+            assert plain.location is not None
+            renders |= {("ours", told): drawn.images[0], ("ours_mean", told): drawn.location}
+            renders["direct", told] = plain.location
         if training:
-            renders["nearest_patient", "none"] = nearest_patient(subject, training)
-        for (method, tissue), render in renders.items():
-            scores += measure(subject, method, tissue, render)
+            renders["nearest_patient", ALONE] = nearest_patient(subject, training)
+        return [s for (method, told), render in renders.items() for s in measure(subject, method, told, render)]
+
+    scores: list[Score] = []
+    for found in each(one, subjects, workers):
+        scores += found
         advance()
     return scores
 
 
-def measure(subject: Subject, method: str, tissue: str, render: Image) -> list[Score]:
+def _fills(
+    subject: Subject, own: Mapping[str, float], usual: Mapping[str, float]
+) -> Iterator[tuple[tuple[str, Told], Image]]:
+    """The mean fill told the truth, and the one told what is usual, where other patients have such entities."""
+    for told in EVERY:
+        means = own if told.attributes == "measured" else usual
+        parse = subject.told(Told(told.tissue, "none"))
+        if all(name in means for name in (REST, *_names(parse))):
+            yield ("mean_fill", told), mean_fill(parse, means)
+
+
+def measure(subject: Subject, method: str, told: Told, render: Image) -> list[Score]:
     """In the window -1000..1000 HU, PSNR over the body and SSIM over its box; mean-HU error per organ."""
     box = subject.body.slices
     truth, made = (np.clip(a[box], *WINDOW_HU) for a in (subject.image.array, render))
@@ -109,30 +153,48 @@ def measure(subject: Subject, method: str, tissue: str, render: Image) -> list[S
     side = min(SSIM_SIDE, min(truth.shape) - (min(truth.shape) + 1) % 2)
     ssim = float(structural_similarity(truth, made, data_range=width, win_size=side))
     scores = [
-        Score(subject.name, method, tissue, "psnr", 10 * math.log10(width**2 / mse) if mse > 0 else math.inf),
-        Score(subject.name, method, tissue, "ssim", ssim),
+        Score(subject.name, method, told, "psnr", 10 * math.log10(width**2 / mse) if mse > 0 else math.inf),
+        Score(subject.name, method, told, "ssim", ssim),
     ]
     for organ in subject.parse.present_ids:
         mask = subject.parse.masks[organ]
         error = abs(float(mask.values(render).mean() - mask.values(subject.image.array).mean()))
-        scores.append(Score(subject.name, method, tissue, "mae_mean_hu", error, organ))
+        scores.append(Score(subject.name, method, told, "mae_mean_hu", error, organ))
     return scores
 
 
-def mean_fill(image: Image, parse: Parse, body: Mask) -> Image:
-    """Each mask its own mean, smaller masks on larger ones, and the mean of the rest of the body for what none covers.
-
-    It is told the truth about every mean; what lies outside the body is air where the parse holds the body.
-    """
-    rest = body.dense()
-    for mask in parse.masks.values():
+def mean_hu(subject: Subject) -> dict[str, float]:
+    """Mean HU of every organ and tissue by name, and of what no organ covers (`REST`: within the body)."""
+    image = subject.image.array
+    rest = subject.body.dense()
+    for mask in subject.parse.masks.values():
         rest[mask.slices][mask.box] = False
-    outside = any(parse.entity(i).name == "body" for i in parse.present_ids) or not rest.any()
-    out = np.full(image.shape, -1000.0 if outside else image[rest].mean(), np.float32)
+    means = {REST: float(image[rest].mean())} if rest.any() else {}
+    parse = subject.with_tissue
+    return means | {parse.entity(i).name: float(parse.masks[i].values(image).mean()) for i in parse.present_ids}
+
+
+def pooled(means: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean over patients of each name that any of them has."""
+    names = sorted({name for m in means for name in m})
+    return {name: float(np.mean([m[name] for m in means if name in m])) for name in names}
+
+
+def mean_fill(parse: Parse, means: Mapping[str, float]) -> Image:
+    """Each mask filled with the mean HU of its name, smaller masks on larger ones.
+
+    What no mask covers is the rest of the body, or air where the parse holds the body.
+    """
+    outside = -1000.0 if "body" in _names(parse) else means[REST]
+    out = np.full(parse.geometry.shape, outside, np.float32)
     for entity in sorted(parse.present_ids, key=lambda i: -parse.masks[i].voxels):
         mask = parse.masks[entity]
-        out[mask.slices][mask.box] = mask.values(image).mean()
+        out[mask.slices][mask.box] = means[parse.entity(entity).name]
     return out
+
+
+def _names(parse: Parse) -> list[str]:
+    return [parse.entity(i).name for i in parse.present_ids]
 
 
 def nearest_patient(subject: Subject, training: Sequence[Subject]) -> Image:
@@ -158,14 +220,14 @@ def nearest_patient(subject: Subject, training: Sequence[Subject]) -> Image:
 def rows_of(scores: Sequence[Score], *, seed: int = 0) -> list[Row]:
     """Means over patients with 95% bootstrap intervals, per method and, for the mean HU, per organ and pooled."""
     rows = []
-    keys = sorted({(s.method, s.tissue, s.metric) for s in scores})
-    for method, tissue, metric in keys:
-        chosen = [s for s in scores if (s.method, s.tissue, s.metric) == (method, tissue, metric)]
+    keys = sorted({(s.method, s.told, s.metric) for s in scores})
+    for method, told, metric in keys:
+        chosen = [s for s in scores if (s.method, s.told, s.metric) == (method, told, metric)]
         organs = ["all"] if metric != "mae_mean_hu" else ["all", *sorted({s.organ for s in chosen})]
         for organ in organs:
             values = _per_patient([s for s in chosen if organ in ("all", s.organ)])
             interval = bootstrap_interval(list(values), np.mean, rng=np.random.default_rng(seed), draws=RESAMPLES)
-            group = {"arena": "openkbp", "organ": organ, "tissue": tissue}
+            group = {"arena": "openkbp", "organ": organ, **told._asdict()}
             rows.append(Row(group, method, metric, float(values.mean()), interval.low, interval.high, len(values)))
     return rows
 

@@ -29,18 +29,23 @@ def faults(
     through_autoencoder: Annotated[
         bool, typer.Option(help="Pass every image through the autoencoder first: what do latents lose?")
     ] = False,
+    reference_errors: Annotated[
+        Path | None,
+        typer.Option(help="CSV of patient, organ, reason: reference masks known to be wrong; adds rows without them."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """AUROC and FPR95 of true organ masks (untouched and jittered) against the same moved by 8-12, 16-24, 32-56 mm."""
     import time
 
-    from synth.benchmark.faults import read_cases, rows_of, score_claims
+    from synth.benchmark.faults import read_cases, read_reference_errors, rows_of, score_claims
     from synth.benchmark.result import BenchmarkResult
     from synth.decoder import LatentDecoder, load_decoder
     from synth.decoder.checkpoint import weights_folder
     from synth.residual import AuditModel
 
     started = time.monotonic()
+    errors = [] if reference_errors is None else read_reference_errors(reference_errors)
     loaded, model = load_decoder(decoder), AuditModel.load(weights_folder("audit"))
     latent = LatentDecoder.from_pretrained() if through_autoencoder else None
     through = None if latent is None else latent.reconstruct
@@ -52,12 +57,13 @@ def faults(
     options = f"--arena {arena} --decoder {decoder} --seed {seed} --repeats {repeats}"
     options += f" --limit {limit}" if limit else ""
     options += " --through-autoencoder" if through_autoencoder else ""
+    options += f" --reference-errors {reference_errors.name}" if reference_errors else ""
     result = BenchmarkResult(
         benchmark="faults",
         command=f"synth benchmark faults --data {data.name} {options} --json",
         weights={loaded.name: loaded.weights_sha256, "audit": model.sha256}
         | ({} if latent is None else {"autoencoder": latent.autoencoder_sha256}),
         seconds=time.monotonic() - started,
-        rows=tuple(rows_of(claims, arena=arena, seed=seed)),
+        rows=tuple(rows_of(claims, arena=arena, seed=seed, errors=errors)),
     )
     emit(result.to_json(), as_json, result.table)

@@ -21,6 +21,7 @@ def reconstruction(
         Path | None, typer.Option(help="Training cases in the same layout, for the nearest-patient control.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the latent decoder's noise.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     limit: Annotated[int | None, typer.Option(help="Only the first so many patients.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,7 +37,7 @@ def reconstruction(
     subjects = read_subjects(data, latent.spacing_mm, limit)
     others = read_subjects(training, latent.spacing_mm) if training else []
     with progress("rendering", total=len(subjects), as_json=as_json) as advance:
-        scores = score_subjects(subjects, others, direct, latent, seed=seed, advance=advance)
+        scores = score_subjects(subjects, others, direct, latent, seed=seed, workers=workers, advance=advance)
     options = (
         f"--seed {seed}" + (f" --training {training.name}" if training else "") + (f" --limit {limit}" if limit else "")
     )

@@ -32,6 +32,11 @@ class SceneBatch:
     valid: Tensor
     occupancy: tuple[Tensor, ...]
 
+    def rows(self, chosen: Tensor) -> SceneBatch:
+        """The batch of these rows, in this order; `chosen` is (n,) of row numbers."""
+        picked = {k: v[chosen] for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return SceneBatch(**picked, occupancy=tuple(self.occupancy[i] for i in chosen.tolist()))
+
     def to(self, device: torch.device) -> SceneBatch:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return SceneBatch(**moved, occupancy=tuple(o.to(device) for o in self.occupancy))

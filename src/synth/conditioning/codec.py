@@ -15,6 +15,8 @@ from synth.parse import ATTRIBUTE_TYPES, RELATION_TYPES, VOCABULARY, Presence
 PHASES = ("unenhanced", "arterial", "portal_venous", "delayed")
 MODALITIES = ("CT", "MR")
 PADDING = 0  # index 0 of every table means "nothing said"
+USUAL = {"mean_attenuation": (50.0, 150.0), "attenuation_spread": (30.0, 30.0)}  # centre, half-range: soft tissue
+MOST = 8.0  # scaled numbers beyond this are cut
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Codec:
             else:
                 low = -100.0 if kind.low is None else float(kind.low)
                 high = 100.0 if kind.high is None else float(kind.high)
-                numeric.append((kind.name, (low + high) / 2, max((high - low) / 2, 1e-6)))
+                centre, half = USUAL.get(kind.name, ((low + high) / 2, max((high - low) / 2, 1e-6)))
+                numeric.append((kind.name, centre, half))
         return cls(tuple(known), tuple(sorted(lineage)), tuple(numeric), tuple(categorical), tuple(RELATION_TYPES))
 
     def to_json(self) -> dict[str, Any]:
@@ -116,7 +119,7 @@ class Codec:
         if attribute not in self._numeric_index:
             return None
         column, centre, half = self._numeric_index[attribute]
-        return column, min(max((value - centre) / half, -3.0), 3.0)
+        return column, min(max((value - centre) / half, -MOST), MOST)
 
     def category_slot(self, attribute: str, value: str) -> tuple[int, int] | None:
         """(column, value index) of a categorical attribute, or None when type or value is unknown to the checkpoint."""

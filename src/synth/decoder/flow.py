@@ -57,3 +57,14 @@ def sample(velocity: Velocity, noise: Tensor, steps: int, *, shift: float = 1.0)
             v = (v + velocity(guess, after.expand(len(x)))) / 2
         x = x + (after - now) * v
     return x
+
+
+def mean_of_data(velocity: Velocity, noise: Tensor) -> Tensor:
+    """The mean of all data, E[x_0], from one antithetic pair of noises: at t = 1, where x_t is noise, v = e - E[x_0].
+
+    Example:
+        >>> mean_of_data(lambda x, t: x - 3.0, torch.randn(1, 2, 2, 2, 2)).unique()
+        tensor([3.])
+    """
+    one = torch.ones(len(noise))
+    return (noise - velocity(noise, one) - noise - velocity(-noise, one)) / 2

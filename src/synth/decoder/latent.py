@@ -16,11 +16,11 @@ from synth.contracts import Contrast, EncodedImage, Render
 from synth.decoder.autoencoder import FACTOR, Autoencoder
 from synth.decoder.checkpoint import Checkpoint, load_checkpoint, weights_folder
 from synth.decoder.config import DecoderConfig, build, network_arguments
-from synth.decoder.flow import interpolate, sample, velocity_target
+from synth.decoder.flow import interpolate, mean_of_data, sample, velocity_target
 from synth.decoder.grid import check_encoded, check_grid, check_region, whole_box
 from synth.decoder.holes import Hole, hole_around, put_back, take
 from synth.decoder.intensity import AIR_HU
-from synth.decoder.latent_net import FlowNet, to_latent
+from synth.decoder.latent_net import FlowNet, blank, to_latent
 from synth.errors import InputError
 from synth.parse import Parse
 from synth.volume import Mask, Volume
@@ -32,8 +32,8 @@ class LatentDecoder:
     """Tier 2 of the audit, and the one whose renders are pictures.
 
     The autoencoder normalises over whatever it is given (group norm), so the box of a question is encoded by itself, as
-    crops were in training; latents cut out of those of the whole image would be others. Its receptive field lets a
-    little of what the hole hides into the latents beside the hole.
+    crops were in training; latents cut out of those of the whole image would be others. The image around a hole is
+    encoded with the hole blanked, for the encoder sees beyond its own voxel.
 
     Args:
         checkpoint: a weights folder of `synth train flow`; autoencoder: the one it was trained in.
@@ -109,24 +109,31 @@ class LatentDecoder:
             if context is not None:
                 hole, seen = hole_around(region, margin=0, multiple=self.net.multiple), context
         base = np.full(shape, AIR_HU, np.float32) if context is None else context.image.array
-        condition, around, hidden, inside = self._inputs([self._scene(parse)], hole, shape, seen)
+        condition, _, around, hidden, inside = self._inputs([self._scene(parse)], hole, shape, seen)
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            return self.net.velocity(x, t, condition, around, hidden, inside)
+
         inner, within = put_back(hole.box, shape)
         keep = hole.hidden[within]
-        images = []
-        for _ in range(n):
-            noise = torch.randn(around.shape, generator=generator)
-            with torch.autocast("cpu", torch.bfloat16):
-                latents = sample(
-                    lambda x, t: self.net.velocity(x, t, condition, around, hidden, inside), noise, self.steps
-                )
-                blended = latents * hidden + around * (1 - hidden)
-                hu = self.autoencoder.decode(blended)[0, 0].float().numpy()
+
+        def placed(latents: Tensor) -> NDArray[np.float32]:
+            blended = latents * hidden + around * (1 - hidden)
+            hu = self.autoencoder.decode(blended)[0, 0].float().numpy()
             image = base.copy()
             image[inner][keep] = hu[within][keep]
-            images.append(image)
+            return image
+
+        images = []
+        with torch.autocast("cpu", torch.bfloat16):
+            for _ in range(n):
+                noise = torch.randn(around.shape, generator=generator)
+                images.append(placed(sample(velocity, noise, self.steps)))
+            location = placed(mean_of_data(velocity, torch.randn(around.shape, generator=generator)))
         return Render(
             images=np.stack(images),
             geometry=parse.geometry,
+            location=location,
             provenance={
                 "decoder": self.name,
                 "weights_sha256": self.weights_sha256,
@@ -156,9 +163,10 @@ class LatentDecoder:
         check_region(region, parse.geometry)
         hole = hole_around(region, multiple=self.net.multiple)
         scenes = [self._scene(p) for p in (parse, *alternatives)]
-        condition, data, hidden, inside = self._inputs(scenes, hole, shape, encoded)
+        condition, data, around, hidden, inside = self._inputs(scenes, hole, shape, encoded)
         seen = (hidden * inside)[0, 0]
-        maps = torch.stack([self._errors(condition, data, hidden, inside, d, draws, generator) for d in range(draws)])
+        given = (condition, around, hidden, inside)
+        maps = torch.stack([self._errors(data, given, d, draws, generator) for d in range(draws)])
         contrasts = []
         for k in range(1, len(scenes)):
             difference = (maps[:, k] - maps[:, 0]) * seen
@@ -172,10 +180,8 @@ class LatentDecoder:
 
     def _errors(
         self,
-        condition: tuple[Tensor, Tensor, Tensor],
         data: Tensor,
-        hidden: Tensor,
-        inside: Tensor,
+        given: tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor, Tensor],
         draw: int,
         draws: int,
         generator: torch.Generator,
@@ -188,14 +194,14 @@ class LatentDecoder:
         for e in (noise, -noise):
             x = interpolate(data, e.expand_as(data), t.expand(len(data)))
             with torch.autocast("cpu", torch.bfloat16):
-                v = self.net.velocity(x, t.expand(len(data)), condition, data, hidden, inside)
+                v = self.net.velocity(x, t.expand(len(data)), *given)
             total += ((v.float() - velocity_target(data, e)) ** 2).mean(dim=1) / 2
         return total
 
     def _inputs(
         self, scenes: Sequence[Scene], hole: Hole, shape: tuple[int, ...], context: EncodedImage | None
-    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor, Tensor]:
-        """Condition, latents of the box, hole and field of view at latent resolution, one row per scene."""
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor, Tensor, Tensor]:
+        """Condition, latents of the box, the same with the hole blanked, hole and field of view: one row per scene."""
         rows = len(scenes)
         with torch.autocast("cpu", torch.bfloat16):
             condition = self.net.condition(collate([s.crop(hole.box) for s in scenes]))
@@ -203,11 +209,12 @@ class LatentDecoder:
         outside = 1 - take(np.ones(shape, np.float32), hole.box, 0.0)
         inside = 1 - to_latent(_cube(outside))
         if context is None:
-            data = torch.zeros(1, self.autoencoder.latent_channels, *hidden.shape[2:])
+            data = around = torch.zeros(1, self.autoencoder.latent_channels, *hidden.shape[2:])
         else:
+            hu = _cube(take(context.image.array, hole.box, AIR_HU))
             with torch.autocast("cpu", torch.bfloat16):
-                data = self.autoencoder.encode(_cube(take(context.image.array, hole.box, AIR_HU))).float()
-        return condition, *(v.expand(rows, -1, -1, -1, -1) for v in (data, hidden, inside))  # type: ignore[return-value]  # star loses the length
+                data, around = (self.autoencoder.encode(v).float() for v in (hu, blank(hu, hidden)))
+        return condition, *(v.expand(rows, -1, -1, -1, -1) for v in (data, around, hidden, inside))  # type: ignore[return-value]  # star loses the length
 
     def _scene(self, parse: Parse) -> Scene:
         """The parse in the checkpoint's indices; masks shared with the parse before are not measured again."""

@@ -94,3 +94,11 @@ class ErrorEvidence(nn.Module):
 def to_latent(mask: Tensor) -> Tensor:
     """(B, 1, X, Y, Z) 0/1 voxels to latent voxels that hold any of them."""
     return F.max_pool3d(mask, FACTOR)
+
+
+def blank(hu: Tensor, hole: Tensor) -> Tensor:
+    """The image (B, 1, X, Y, Z) HU with 0 HU in every voxel of the hole's latent voxels (B, 1, x, y, z).
+
+    An encoder sees beyond its own voxel: what a hole hides must be gone before the image around is encoded.
+    """
+    return hu * (1 - F.interpolate(hole, scale_factor=FACTOR))

@@ -185,10 +185,11 @@ def _claims(case: CalibrationCase, decoder: Decoder, rng: np.random.Generator, p
         yield _Claim(parse, str(entity), True, "untouched")
         for _ in range(plan.jitters):
             yield _Claim(parse.with_mask(str(entity), jitter(own, grid, rng)), str(entity), True, "jittered")
+        distances = rng.permutation(len(MOVES_MM))
         for k in range(plan.moves):
             # Moved ones are jittered as often as true ones: a rough surface must not tell them apart.
             drawn = jitter(own, grid, rng) if rng.random() < plan.jitters / (plan.jitters + 1) else own
-            found = random_move(drawn, grid, case.body, MOVES_MM[k % len(MOVES_MM)], rng)
+            found = random_move(drawn, grid, case.body, MOVES_MM[distances[k % len(MOVES_MM)]], rng)
             if found is not None and found.mask.voxels >= 0.8 * drawn.voxels:
                 yield _Claim(parse.with_mask(str(entity), found.mask), str(entity), False, "moved")
     for _ in range(plan.hallucinations):

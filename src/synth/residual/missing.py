@@ -1,9 +1,9 @@
 """Regions that the parse does not explain: found in the held-out residual, outlined, named and tried as added entities.
 
-    1. smooth the standardised residual and keep what stands out               (candidates)
-    2. outline each: voxels of its host that are nearer to the anomaly than to the host
-    3. name it: which finding of that host, or which organ, has such intensities
-    4. contrast(parse + candidate, parse): is the image better explained with it?
+1. smooth the standardised residual and keep what stands out               (candidates)
+2. outline each: voxels of its host that are nearer to the anomaly than to the host
+3. name it: which finding of that host, or which organ, has such intensities
+4. contrast(parse + candidate, parse): is the image better explained with it?
 """
 
 from __future__ import annotations

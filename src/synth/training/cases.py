@@ -18,6 +18,7 @@ from synth.errors import InputError
 from synth.interop import import_labels, with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse, load_bundle
+from synth.parse.derive import derive_appearance
 from synth.training.scanner import another_scanner
 from synth.volume import Mask, Volume, read_volume, resample
 from synth.volume.tissue import body_mask
@@ -36,6 +37,7 @@ class SetConfig:
         scanners: put every case through another scanner, drawn by its number, so that what is calibrated on few
             machines does not take their sharpness for granted.
         tissue: add body, fat, bone and air, drawn from the image by threshold, as entities.
+        appearance: measure the appearance of every entity, for scenes that no claim is judged in.
     """
 
     layout: str
@@ -45,6 +47,7 @@ class SetConfig:
     batch: int = 8
     limit: int = 0
     tissue: bool = False
+    appearance: bool = False
     scanners: bool = False
 
 
@@ -52,18 +55,23 @@ class SetConfig:
 class Case:
     """One image on the decoder's grid.
 
-    Attributes: name; hu: (X, Y, Z) float32; scene: every entity; body: the patient without air around.
+    Attributes: name; hu: (X, Y, Z) float32; scene: every entity, with what was declared about it; body: the patient
+        without air around; measured: the scene with appearance measured from the image, where that was asked for.
     """
 
     name: str
     hu: NDArray[np.float32]
     scene: Scene
     body: Mask
+    measured: Scene | None = None
 
 
 def load_cases(config: SetConfig, codec: Codec, spacing_mm: float) -> list[Case]:
     """All cases of a set, resampled; raises InputError when there is none."""
-    cases = [make_case(*read, codec, spacing_mm, tissue=config.tissue) for read in read_set(config)]
+    cases = [
+        make_case(*read, codec, spacing_mm, tissue=config.tissue, appearance=config.appearance)
+        for read in read_set(config)
+    ]
     if not cases:
         got = f"none for layout {config.layout!r}, which sets {HELD_OUT} aside where it is split"
         raise InputError(config.path, expected="at least one case", got=got, fix="give a larger set")
@@ -83,13 +91,24 @@ def read_set(config: SetConfig) -> Iterator[tuple[str, Volume, Parse]]:
     )
 
 
-def make_case(name: str, image: Volume, parse: Parse, codec: Codec, spacing_mm: float, *, tissue: bool = False) -> Case:
+def make_case(
+    name: str,
+    image: Volume,
+    parse: Parse,
+    codec: Codec,
+    spacing_mm: float,
+    *,
+    tissue: bool = False,
+    appearance: bool = False,
+) -> Case:
     """Put one image and its parse on the decoder's grid."""
     grid = image.geometry.with_spacing(spacing_mm)
     small, parse = resample(image, grid), parse.resampled(grid)
     if tissue:
         parse = with_tissues(parse, small)
-    return Case(name, small.array, Scene.from_parse(parse, codec), body_mask(small))
+    scene = Scene.from_parse(parse, codec)
+    measured = Scene.from_parse(derive_appearance(parse, small), codec, like=scene) if appearance else None
+    return Case(name, small.array, scene, body_mask(small), measured)
 
 
 def _openkbp(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:

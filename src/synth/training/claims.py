@@ -24,6 +24,7 @@ from synth.volume import Mask
 TRUE, MOVED, NOTHING = 1, 0, -1
 SHIFT_MM = (8.0, 64.0)
 SAME_DICE = 0.8  # a moved mask that still overlaps this much is no false claim
+MEASURED = 0.6  # share of examples without a claim whose scene tells the measured appearance, where there is one
 JITTERED = 0.6  # share of claims, true or moved, whose surface is jittered: a rough surface must not tell them apart
 
 
@@ -83,7 +84,8 @@ class ClaimSampler:
         return Example(scene.crop(box), rest.crop(box), hu, inside, hole, truth)
 
     def _unclaimed(self, case: Case, rng: np.random.Generator) -> Example:
-        scene = case.scene.select(_dropout(case.scene, rng, tissue=bool(rng.random() < 0.6)))
+        full = case.measured if case.measured is not None and rng.random() < MEASURED else case.scene
+        scene = full.select(_dropout(full, rng, tissue=bool(rng.random() < 0.6)))
         blob = _ellipsoid(case, rng)
         box = _box_near(blob, self.crop, rng)
         crop = scene.crop(box)

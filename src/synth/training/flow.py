@@ -22,7 +22,7 @@ from synth.conditioning import Codec
 from synth.decoder.autoencoder import Autoencoder
 from synth.decoder.checkpoint import fill, load_checkpoint, save_checkpoint, weights_folder
 from synth.decoder.flow import interpolate, velocity_target
-from synth.decoder.latent_net import FlowNet, to_latent
+from synth.decoder.latent_net import FlowNet, blank, to_latent
 from synth.parse import VOCABULARY
 from synth.training.cases import load_cases
 from synth.training.claims import MOVED, NOTHING, ClaimSampler
@@ -30,7 +30,8 @@ from synth.training.config import TrainConfig
 from synth.training.direct import ClaimBatch, bare, renamed_codec, stack, tuples
 
 FROM_SCENE = 0.1  # share of claims that are rendered without context
-EMPTY, WHOLE = 0.45, 0.6  # examples without a claim, and those of them rendered from the scene alone
+EMPTY, WHOLE = 0.5, 0.7  # examples without a claim, and those of them rendered from the scene alone
+FROM_NOISE = 0.15  # share of times that are 1: there the velocity gives the mean of all images
 CLAIM_TIMES = (0.2, 0.7)  # where the errors of the two scenes differ most
 
 
@@ -66,7 +67,7 @@ class FlowTask:
         explained = torch.where(moved[:, None, None, None], errors[1], errors[0])
         matching = (explained * hole).sum() / hole.sum().clamp_min(1)
         claimed = (batch.truth != NOTHING) & ~whole
-        claims = torch.zeros(())
+        claims = torch.zeros((), device=hole.device)
         if bool(claimed.any()):
             logit = bare(model, FlowNet).evidence(errors[1] - errors[0], hole)
             claims = F.binary_cross_entropy_with_logits(logit[claimed], batch.truth[claimed].float())
@@ -74,24 +75,35 @@ class FlowTask:
         return total, {"matching": float(matching.detach()), "claims": float(claims.detach())}
 
     def errors(self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Squared velocity errors (2, B, x, y, z) with and without the claim, the hole, and which crops were whole."""
-        count = len(batch.truth)
-        with torch.no_grad():
-            data = self.autoencoder.encode(batch.hu).float()
-        whole = torch.rand(count, generator=rng) < FROM_SCENE
+        """Squared velocity errors (2, B, x, y, z) with and without the claim, the hole, and which crops were whole.
+
+        Where there is no claim both scenes are the same, and are asked about once.
+        """
+        count, device = len(batch.truth), batch.hu.device
+        claimed = (batch.truth != NOTHING).nonzero()[:, 0]
+        rows = torch.cat([torch.arange(count, device=device), claimed + count])
+
+        def drawn(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=rng, device=device)
+
+        whole = drawn(count) < FROM_SCENE
         inside = 1 - to_latent(1 - batch.inside)
         hole = torch.where(whole[:, None, None, None, None], torch.ones_like(inside), to_latent(batch.hidden))
-        anywhere = torch.sigmoid(torch.randn(count, generator=rng))
-        between = CLAIM_TIMES[0] + (CLAIM_TIMES[1] - CLAIM_TIMES[0]) * torch.rand(count, generator=rng)
-        t = torch.where(torch.rand(count, generator=rng) < 0.5, anywhere, between)
-        noise = torch.randn(data.shape, generator=rng)
+        with torch.no_grad():
+            data = self.autoencoder.encode(batch.hu).float()
+            context = self.autoencoder.encode(blank(batch.hu, hole)).float()
+        anywhere = torch.sigmoid(torch.randn(count, generator=rng, device=device))
+        anywhere = torch.where(drawn(count) < FROM_NOISE, torch.ones_like(anywhere), anywhere)
+        between = CLAIM_TIMES[0] + (CLAIM_TIMES[1] - CLAIM_TIMES[0]) * drawn(count)
+        t = torch.where(drawn(count) < torch.where(batch.truth == NOTHING, 0.0, 0.5), between, anywhere)
+        noise = torch.randn(data.shape, generator=rng, device=device)
         target = velocity_target(data, noise)
-        twice = [torch.cat([v, v]) for v in (interpolate(data, noise, t), t, data, hole, inside)]
-        x, time, context, holes, insides = twice
-        velocity = model(x, time, batch.scene, context, holes, insides)
-        with torch.autocast("cpu", enabled=False):
-            squared = ((velocity.float() - torch.cat([target, target])) ** 2).mean(dim=1)
-        return squared.unflatten(0, (2, count)), (hole * inside)[:, 0], whole
+        asked = [torch.cat([v, v[claimed]]) for v in (interpolate(data, noise, t), t, context, hole, inside)]
+        velocity = model(*asked[:2], batch.scene.rows(rows), *asked[2:])
+        with torch.autocast(device.type, enabled=False):
+            squared = ((velocity.float() - torch.cat([target, target[claimed]])) ** 2).mean(dim=1)
+        without = squared[:count].index_copy(0, claimed, squared[count:])
+        return torch.stack([squared[:count], without]), (hole * inside)[:, 0], whole
 
     @torch.no_grad()
     def validate(self, model: nn.Module, batches: int) -> dict[str, float]:
