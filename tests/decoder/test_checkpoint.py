@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from synth.decoder import load_decoder
-from synth.decoder.checkpoint import fill, load_checkpoint, save_checkpoint, weights_folder
+from synth.decoder.checkpoint import begin_from, fill, load_checkpoint, save_checkpoint, weights_folder
 from synth.errors import InputError
 
 
@@ -51,3 +51,19 @@ def test_missing_truncated_and_foreign_weights_are_refused(folder: Path) -> None
 def test_an_unknown_decoder_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"direct.*fused.*latent"):
         load_decoder("dirrect")
+
+
+def test_a_network_begins_from_a_smaller_one_and_keeps_what_that_lacks(folder: Path) -> None:
+    larger = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    save_checkpoint(folder, nn.Sequential(nn.Linear(3, 2)), {})
+    own = larger[1].weight.clone()
+    begin_from(larger, load_checkpoint(folder))
+    assert torch.equal(larger[0].weight, load_checkpoint(folder).tensors["0.weight"])
+    assert torch.equal(larger[1].weight, own)
+
+
+def test_a_network_does_not_begin_from_tensors_that_it_does_not_have(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"got weight \(2, 3\)"):
+        begin_from(nn.Linear(4, 2), load_checkpoint(folder))
+    with pytest.raises(InputError, match="tensors of this network"):
+        begin_from(nn.Conv3d(1, 1, 1), load_checkpoint(folder))

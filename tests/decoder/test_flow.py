@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from synth.decoder.flow import interpolate, sample, times, velocity_target
+from synth.decoder.flow import interpolate, mean_of_data, sample, times, velocity_target
+from synth.decoder.latent_net import blank
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 30, 200])
@@ -41,3 +42,24 @@ def test_the_path_starts_at_the_data_and_ends_at_the_noise() -> None:
     assert grid[0] == 1
     assert grid[-1] == 0
     assert bool((grid.diff() < 0).all())
+
+
+def test_the_mean_of_the_data_is_read_off_at_the_first_time() -> None:
+    data = torch.randn(1, 2, 3, 3, 3, generator=torch.Generator().manual_seed(1))
+    asked = []
+
+    def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        asked.append(float(t))
+        return x - data + 0.3 * x.mean()  # a network's error that depends on the noise cancels over the pair
+
+    noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(2))
+    assert torch.allclose(mean_of_data(velocity, noise), data, atol=1e-6)
+    assert asked == [1.0, 1.0]
+
+
+def test_a_hole_is_blanked_wherever_its_latent_voxels_reach() -> None:
+    hole = torch.zeros(1, 1, 2, 2, 2)
+    hole[..., 1] = 1
+    left = blank(torch.full((1, 1, 4, 4, 4), 70.0), hole)
+    assert (left[..., :2] == 70).all()
+    assert (left[..., 2:] == 0).all()

@@ -26,7 +26,7 @@ from synth.interop import import_labels
 from synth.interop.openkbp import Patient, patient_folders, read_patient
 from synth.parse import Parse
 from synth.pipeline.parallel import each
-from synth.residual import AuditModel, examine
+from synth.residual import NO_DECODER, AuditModel, examine
 from synth.volume import Mask, Volume, read_volume, resample
 from synth.volume.tissue import body_mask
 
@@ -126,7 +126,7 @@ def _conditions(parse: Parse, organ: str, body: Mask, rng: np.random.Generator) 
 
 
 def _scores(features: Mapping[str, float], model: AuditModel, decoder: str, organ: str) -> dict[str, float]:
-    """`ours` and, beside it, the same without the latent decoder (`tier1`), single ingredients, and the baselines."""
+    """`ours`, the same without the latent decoder (`tier1`) and without any (`prior`), ingredients, baselines."""
     scores = {
         "ours": model.judge(decoder).presence.score(features, organ),
         "l1": -features.get("misfit", np.nan),
@@ -134,6 +134,8 @@ def _scores(features: Mapping[str, float], model: AuditModel, decoder: str, orga
     }
     if decoder == "fused":
         scores["tier1"] = model.judge("direct").presence.score(features, organ)
+    if NO_DECODER in model.judges:
+        scores[NO_DECODER] = model.judge(NO_DECODER).presence.score(features, organ)
     parts = {"direct": "decoder_evidence", "latent": "decoder_latent_evidence"}
     if decoder == "latent":
         parts = {"latent": "decoder_evidence"}

@@ -78,6 +78,20 @@ def save_checkpoint(folder: Path, model: nn.Module, config: Mapping[str, Any]) -
     write_bytes(folder / CONFIG, (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
 
 
+def begin_from(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Start a network from another's tensors, which must be among its own; those that it has beyond stay as they are.
+
+    Raises InputError for tensors that the network does not have, or has in another shape.
+    """
+    own = {k: v.shape for k, v in model.state_dict().items()}
+    odd = [k for k, v in checkpoint.tensors.items() if own.get(k) != v.shape]
+    if odd:
+        got = f"{odd[0]} {tuple(checkpoint.tensors[odd[0]].shape)}" + (f" and {len(odd) - 1} more" if odd[1:] else "")
+        fix = "start from weights of the same kind and size"
+        raise InputError("start", expected="tensors of this network", got=got, fix=fix)
+    model.load_state_dict(checkpoint.tensors, strict=False)
+
+
 def fill(model: nn.Module, checkpoint: Checkpoint, what: str) -> None:
     """Load the tensors into the model, all of them and nothing else."""
     try:

@@ -20,7 +20,7 @@ from synth.decoder.flow import interpolate, mean_of_data, sample, velocity_targe
 from synth.decoder.grid import check_encoded, check_grid, check_region, whole_box
 from synth.decoder.holes import Hole, hole_around, put_back, take
 from synth.decoder.intensity import AIR_HU
-from synth.decoder.latent_net import FlowNet, blank, to_latent
+from synth.decoder.latent_net import Condition, FlowNet, blank, to_latent
 from synth.errors import InputError
 from synth.parse import Parse
 from synth.volume import Mask, Volume
@@ -181,7 +181,7 @@ class LatentDecoder:
     def _errors(
         self,
         data: Tensor,
-        given: tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor, Tensor],
+        given: tuple[Condition, Tensor, Tensor, Tensor],
         draw: int,
         draws: int,
         generator: torch.Generator,
@@ -200,7 +200,7 @@ class LatentDecoder:
 
     def _inputs(
         self, scenes: Sequence[Scene], hole: Hole, shape: tuple[int, ...], context: EncodedImage | None
-    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Condition, Tensor, Tensor, Tensor, Tensor]:
         """Condition, latents of the box, the same with the hole blanked, hole and field of view: one row per scene."""
         rows = len(scenes)
         with torch.autocast("cpu", torch.bfloat16):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,21 @@ from torch.nn import functional as F
 from synth.conditioning import Codec, EntityEncoder, Scatter, SceneBatch
 from synth.decoder.autoencoder import FACTOR
 from synth.decoder.unet import UNet
+
+
+class Condition(NamedTuple):
+    """What a network is told about the scene.
+
+    Attributes:
+        tokens: (B, 1 + E, W), the global one first; valid: (B, 1 + E).
+        painted: (B, 2 M, x, y, z) the scattered tokens, averaged over each latent voxel.
+        fine: (B, C, x, y, z) features of the scattered tokens within each latent voxel.
+    """
+
+    tokens: Tensor
+    valid: Tensor
+    painted: Tensor
+    fine: Tensor
 
 
 class FlowNet(nn.Module):
@@ -47,29 +62,33 @@ class FlowNet(nn.Module):
         self.encoder = EntityEncoder(codec, token_width)
         self.scatter = Scatter(token_width, map_channels)
         self.entry = nn.Conv3d(2 * latent_channels + 2 + 2 * map_channels, widths[0], 3, padding=1)
+        # Where inside a latent voxel a border runs: latents hold it, the pooled map does not.
+        self.fine = nn.Conv3d(2 * map_channels, widths[0], FACTOR, stride=FACTOR)
+        nn.init.zeros_(self.fine.weight)
+        nn.init.zeros_(self.fine.bias)  # type: ignore[arg-type]  # it has one
         self.body = UNet(widths[0], widths, token_width, blocks=blocks, time=True)
         self.exit = nn.Conv3d(widths[0], latent_channels, 3, padding=1)
         self.evidence = ErrorEvidence()
 
-    def condition(self, scene: SceneBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens, their validity, and the scene's map at latent resolution: computed once for all times."""
+    def condition(self, scene: SceneBatch) -> Condition:
+        """What the scene says, computed once for all times."""
         tokens, valid = self.encoder(scene)
-        return tokens, valid, self.scatter(tokens, scene, pool=FACTOR)
+        painted = self.scatter(tokens, scene).contiguous(memory_format=torch.channels_last_3d)
+        return Condition(tokens, valid, F.avg_pool3d(painted, FACTOR), self.fine(painted))
 
     def velocity(
         self,
         x: Tensor,
         t: Tensor,
-        condition: tuple[Tensor, Tensor, Tensor],
+        condition: Condition,
         context: Tensor,
         hole: Tensor,
         inside: Tensor,
     ) -> Tensor:
         """x, context: (B, C, x, y, z) latents; hole, inside: (B, 1, x, y, z); t: (B,)."""
-        tokens, valid, painted = condition
-        stacked = torch.cat([x, context * (1 - hole) * inside, hole, inside, painted], dim=1)
-        stacked = stacked.contiguous(memory_format=torch.channels_last_3d)
-        return self.exit(self.body(self.entry(stacked), tokens, valid, t)).float()
+        stacked = torch.cat([x, context * (1 - hole) * inside, hole, inside, condition.painted], dim=1)
+        entered = self.entry(stacked.contiguous(memory_format=torch.channels_last_3d)) + condition.fine
+        return self.exit(self.body(entered, condition.tokens, condition.valid, t)).float()
 
     def forward(self, x: Tensor, t: Tensor, scene: SceneBatch, context: Tensor, hole: Tensor, inside: Tensor) -> Tensor:
         return self.velocity(x, t, self.condition(scene), context, hole, inside)

@@ -8,10 +8,11 @@ from synth.residual.findings import EntityFinding, Findings, MissingFinding, Ver
 from synth.residual.fusion import Fusion
 from synth.residual.held_out import HeldOut, render_held_out
 from synth.residual.intensity_prior import IntensityPrior
-from synth.residual.judge import AuditModel, Judge
+from synth.residual.judge import NO_DECODER, AuditModel, Judge
 from synth.residual.presence import Examined, examine, without_entity
 
 __all__ = [
+    "NO_DECODER",
     "AuditModel",
     "Calibration",
     "CalibrationCase",

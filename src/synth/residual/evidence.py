@@ -17,6 +17,7 @@ from scipy import ndimage
 from synth.contracts import Contrast
 from synth.parse import Parse
 from synth.residual.intensity_prior import CORE, OUTER, RIM, SURROUND, IntensityPrior, bins_of
+from synth.residual.nearby import nearby_features
 from synth.residual.neighbourhood import SECTORS, Neighbourhood
 from synth.residual.on_grid import on_grid
 from synth.volume import Mask, Volume
@@ -70,6 +71,7 @@ def entity_features(
     features = {
         "log_voxels": float(np.log(mask.voxels)),
         **_population(prior, name, hu, around, ratio),
+        **nearby_features(prior.log_density(name), bins_of(hu), around),
         **_edges(hu, around),
     }
     score_map = np.clip(ratio, -CLIP_NATS, CLIP_NATS)

@@ -19,6 +19,7 @@ from synth.residual.fusion import Fusion
 from synth.residual.intensity_prior import IntensityPrior
 from synth.volume import write_bytes
 
+NO_DECODER = "prior"  # the judge that is told nothing by a decoder: what the population alone can say
 CONFIG, PRIOR, FUSION = "config.json", "prior.safetensors", "fusion.json"
 
 

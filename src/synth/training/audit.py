@@ -17,10 +17,23 @@ from synth.contracts import Decoder
 from synth.decoder import FusedDecoder, load_decoder
 from synth.parse import Kind
 from synth.pipeline.parallel import each
-from synth.residual import AuditModel, CalibrationCase, Collected, IntensityPrior, Judge, Plan, collect, fit_judge
+from synth.residual import (
+    NO_DECODER,
+    AuditModel,
+    CalibrationCase,
+    Collected,
+    IntensityPrior,
+    Judge,
+    Plan,
+    collect,
+    fit_judge,
+)
 from synth.training.cases import read_set
 from synth.training.config import TrainConfig
 from synth.volume import Mask, resample
+
+LATENT = ("decoder_latent",)
+DECODERS = ("decoder_", "contrast_", "misfit")  # features that a decoder was asked for
 
 
 def fit_audit(
@@ -39,7 +52,8 @@ def fit_audit(
     judges: dict[str, Judge] = {decoder.name: fit_judge(collected, decoder, said)}
     if isinstance(decoder, FusedDecoder):
         # The direct decoder's answers are a part of the fused one's: nothing needs to be asked again.
-        judges["direct"] = fit_judge(_without_latent(collected), decoder.direct, said)
+        judges["direct"] = fit_judge(_without(collected, LATENT), decoder.direct, said)
+    judges[NO_DECODER] = fit_judge(_without(collected, DECODERS), decoder, said)
     facts: dict[str, Any] = {name: dict(judge.facts) for name, judge in judges.items()}
     AuditModel(prior, judges).save(folder, facts)
     return facts
@@ -77,9 +91,9 @@ def _collect(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> tu
     return merged, len(chosen)
 
 
-def _without_latent(collected: Collected) -> Collected:
+def _without(collected: Collected, prefixes: tuple[str, ...]) -> Collected:
     def kept(features: Mapping[str, float]) -> dict[str, float]:
-        return {k: v for k, v in features.items() if not k.startswith("decoder_latent")}
+        return {k: v for k, v in features.items() if not k.startswith(prefixes)}
 
     return Collected(
         [replace(s, features=kept(s.features)) for s in collected.samples],

@@ -25,6 +25,7 @@ class TrainConfig:
         minutes: stop after this long even before `steps` (0: no limit); the run can be resumed.
         checkpoint_every, validate_every, validation_batches: in steps and batches.
         autoencoder: weights folder that the flow works in.
+        start: weights folder whose tensors a new run begins with; what it lacks begins as in any new network.
         sets, validation: what is trained on and what the curve is measured on.
         model: arguments of the network's constructor; loss: weights of the loss terms.
     """
@@ -46,6 +47,7 @@ class TrainConfig:
     validate_every: int = 250
     validation_batches: int = 16
     autoencoder: str | None = None
+    start: str | None = None
     model: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, float] = field(default_factory=dict)
 

@@ -1,9 +1,9 @@
 """Training the flow decoder: flow matching in the autoencoder's latents, and telling true claims from moved ones.
 
 Each example is a crop whose hole is rendered given the latents around it, or, a third of the time, the whole crop from
-the scene alone, half of those with tissue entities. The scene that explains the image (with a true claim, without a
-moved one) trains the velocity; the difference of the errors of both scenes, at the same noise and times, trains the
-evidence.
+the scene alone, with tissue entities or without. The scene that explains the image (with a true claim, without a moved
+one) trains the velocity; the difference of the errors of both scenes, at the same noise and times, trains the evidence.
+At t = 1, where the velocity gives the mean of all images, that mean is compared with the image in HU as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synth.conditioning import Codec
-from synth.decoder.autoencoder import Autoencoder
+from synth.decoder.autoencoder import FACTOR, Autoencoder
 from synth.decoder.checkpoint import fill, load_checkpoint, save_checkpoint, weights_folder
 from synth.decoder.flow import interpolate, velocity_target
 from synth.decoder.latent_net import FlowNet, blank, to_latent
@@ -31,7 +31,9 @@ from synth.training.direct import ClaimBatch, bare, renamed_codec, stack, tuples
 
 FROM_SCENE = 0.1  # share of claims that are rendered without context
 EMPTY, WHOLE = 0.5, 0.7  # examples without a claim, and those of them rendered from the scene alone
-FROM_NOISE = 0.15  # share of times that are 1: there the velocity gives the mean of all images
+FROM_NOISE = 0.25  # share of times that are 1: there the velocity gives the mean of all images
+WINDOW_HU = 1000.0
+MEAN_HU = 300.0  # an error of the mean image that weighs 1
 CLAIM_TIMES = (0.2, 0.7)  # where the errors of the two scenes differ most
 
 
@@ -52,6 +54,7 @@ class FlowTask:
         checkpoint = load_checkpoint(weights_folder(config.autoencoder or "autoencoder"))
         self.autoencoder = Autoencoder(**checkpoint.config["network"])
         fill(self.autoencoder, checkpoint, "autoencoder")
+        self.autoencoder.requires_grad_(False)
         self.autoencoder_sha256 = checkpoint.sha256
         torch.manual_seed(config.seed)
         latents = self.autoencoder.latent_channels
@@ -62,7 +65,7 @@ class FlowTask:
         return stack([self.samplers[which].draw(rng) for _ in range(self.config.sets[which].batch)])
 
     def loss(self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        errors, hole, whole = self.errors(model, batch, rng)
+        errors, hole, whole, mean = self.errors(model, batch, rng)
         moved = batch.truth == MOVED
         explained = torch.where(moved[:, None, None, None], errors[1], errors[0])
         matching = (explained * hole).sum() / hole.sum().clamp_min(1)
@@ -71,11 +74,16 @@ class FlowTask:
         if bool(claimed.any()):
             logit = bare(model, FlowNet).evidence(errors[1] - errors[0], hole)
             claims = F.binary_cross_entropy_with_logits(logit[claimed], batch.truth[claimed].float())
-        total = matching + self.config.loss.get("claims", 0.1) * claims
-        return total, {"matching": float(matching.detach()), "claims": float(claims.detach())}
+        weight = self.config.loss
+        total = matching + weight.get("claims", 0.1) * claims + weight.get("mean", 0.3) * mean
+        terms = {"matching": matching, "claims": claims, "mean": mean}
+        return total, {name: float(term.detach()) for name, term in terms.items()}
 
-    def errors(self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Squared velocity errors (2, B, x, y, z) with and without the claim, the hole, and which crops were whole.
+    def errors(
+        self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Squared velocity errors (2, B, x, y, z) with and without the claim, the hole, which crops were whole, and the
+        squared error of the mean image where the time was 1.
 
         Where there is no claim both scenes are the same, and are asked about once.
         """
@@ -103,7 +111,18 @@ class FlowTask:
         with torch.autocast(device.type, enabled=False):
             squared = ((velocity.float() - torch.cat([target, target[claimed]])) ** 2).mean(dim=1)
         without = squared[:count].index_copy(0, claimed, squared[count:])
-        return torch.stack([squared[:count], without]), (hole * inside)[:, 0], whole
+        mean = self._mean_error(batch, (noise - velocity.float()[:count]), t, hole * inside)
+        return torch.stack([squared[:count], without]), (hole * inside)[:, 0], whole, mean
+
+    def _mean_error(self, batch: ClaimBatch, latents: Tensor, t: Tensor, hole: Tensor) -> Tensor:
+        """Mean squared error, in units of `MEAN_HU`, of images that were predicted from noise alone."""
+        rows = ((t == 1) & (batch.truth == NOTHING)).nonzero()[:, 0]
+        if not len(rows):
+            return torch.zeros((), device=t.device)
+        made = self.autoencoder.decode(latents[rows]).float()
+        seen = F.interpolate(hole[rows], scale_factor=FACTOR)
+        error = (made.clamp(-WINDOW_HU, WINDOW_HU) - batch.hu[rows].clamp(-WINDOW_HU, WINDOW_HU)) / MEAN_HU
+        return (error**2 * seen).sum() / seen.sum().clamp_min(1)
 
     @torch.no_grad()
     def validate(self, model: nn.Module, batches: int) -> dict[str, float]:
@@ -114,7 +133,7 @@ class FlowTask:
             for k in range(batches):
                 rng, noise = np.random.default_rng([77, k]), torch.Generator().manual_seed(k)
                 batch = stack([sampler.draw(rng) for _ in range(settings.batch)])
-                errors, hole, whole = self.errors(model, batch, noise)
+                errors, hole, whole, _ = self.errors(model, batch, noise)
                 claimed = (batch.truth != NOTHING) & ~whole
                 logits.append(bare(model, FlowNet).evidence(errors[1] - errors[0], hole)[claimed])
                 truths.append(batch.truth[claimed])

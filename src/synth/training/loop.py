@@ -20,6 +20,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from synth.decoder.checkpoint import begin_from, load_checkpoint, weights_folder
 from synth.training.config import TrainConfig
 
 Log = Callable[[Mapping[str, Any]], None]
@@ -92,6 +93,8 @@ class _Trainer:
     def of(cls, task: Task, config: TrainConfig) -> _Trainer:
         accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
         model = task.model
+        if config.start:
+            begin_from(model, load_checkpoint(weights_folder(config.start)))
         if not torch.cuda.is_available():
             model = model.to(memory_format=torch.channels_last_3d)
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
