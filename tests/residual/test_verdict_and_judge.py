@@ -23,6 +23,16 @@ def test_the_lowest_score_is_the_most_suspicious():
     assert [j.rank for j in judge(scored, CALIBRATION, 0.1)] == [3, 1, 2]
 
 
+def test_findings_are_judged_among_findings_and_organs_among_organs():
+    organs = [Scored("liver", 1500.0, 5.0)] * 60
+    lesion = Scored("liver_cyst", 4.0, -4.0, "findings")
+    known = Calibration(tuple(CalibrationScore("liver_cyst", 4.0, float(s)) for s in range(30)))
+    apart = judge([*organs, lesion], known, 0.1)[-1]
+    together = judge([*organs, Scored("liver_cyst", 4.0, -4.0)], known, 0.1)[-1]
+    assert (apart.verdict, apart.needed) == (Verdict.hallucinated, 9)
+    assert (together.verdict, together.needed) == (Verdict.supported, 609)
+
+
 def test_a_score_that_speaks_for_the_entity_is_never_flagged():
     high = Calibration(tuple(CalibrationScore("liver", 1500.0, 50.0) for _ in range(400)))
     assert judge([Scored("liver", 1500.0, 2.0)], high, 0.1)[0].verdict is Verdict.supported

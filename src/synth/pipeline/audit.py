@@ -4,7 +4,7 @@
 1 grid           image and parse to the decoder's grid; attributes measured from this image are dropped: no peeking
 2 encode         once
 3 examine each present, delineated entity: the parse against the parse without it, and the population's intensities
- 4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over the parse
+ 4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over anatomy and over findings
 5 search         what the parse fails to explain, each region tried as an added entity
 6 report         everything in one typed object; `synth.report` writes it
 """
@@ -274,7 +274,7 @@ def _calibration(judge: Judge, decoder: Decoder, alpha: float, audited: Sequence
     checked = [a.finding for a in audited if a.finding.score is not None]
     needed = max((f.calibration.needed for f in checked if f.calibration), default=0)
     return {
-        "method": "Mondrian split-conformal p-values, Benjamini-Hochberg over the checked entities",
+        "method": "Mondrian split-conformal p-values, Benjamini-Hochberg over the anatomy and over the findings",
         "alpha": alpha,
         "checked": len(checked),
         "scores": len(judge.calibration.scores),

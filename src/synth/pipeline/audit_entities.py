@@ -13,7 +13,7 @@ from synth.residual.findings import CalibrationCell, Counterfactual, EntityFindi
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import Judge
 from synth.residual.presence import Examined, examine
-from synth.residual.verdict import NOT_CLAIMED, Judged, Scored, cannot_check, cannot_tell
+from synth.residual.verdict import NOT_CLAIMED, Judged, Scored, cannot_check, cannot_tell, family_of
 from synth.residual.verdict import judge as judged_together
 from synth.volume import Mask
 
@@ -90,7 +90,8 @@ def _without_verdict(entity: Entity, original: Parse, reason: str, verdict: Verd
 def _scored(found: Examined, judge: Judge, original: Parse) -> Scored:
     evidence = found.evidence
     score = judge.presence.score(evidence.features, evidence.name)
-    return Scored(evidence.name, _volume_ml(original, evidence.entity_id) or 0.0, score)
+    family = family_of(original.entity(evidence.entity_id).kind)
+    return Scored(evidence.name, _volume_ml(original, evidence.entity_id) or 0.0, score, family)
 
 
 def _volume_ml(parse: Parse, id: str) -> float | None:

@@ -78,7 +78,7 @@ class Plan:
     """How much to draw from each case.
 
     Attributes:
-        entities: at most so many of a case, drawn at random; jitters, moves: of each.
+        entities: at most so many of a case, drawn at random, beside all its findings; jitters, moves: of each.
         hallucinations: lesions put into a case where there are none; deletions: lesions taken out, one at a time.
     """
 
@@ -180,18 +180,20 @@ def _claims(case: CalibrationCase, decoder: Decoder, rng: np.random.Generator, p
     parse, grid = case.parse, case.parse.geometry
     known = decoder.vocabulary
     ids = [i for i in parse.present_ids if cannot_check(parse.entity(i), parse, parse, known, case.body) is None]
-    for entity in rng.permutation(ids)[: plan.entities]:
-        own = parse.masks[str(entity)]
-        yield _Claim(parse, str(entity), True, "untouched")
+    findings = [i for i in ids if parse.entity(i).kind is Kind.finding]
+    others = [str(i) for i in rng.permutation(ids) if str(i) not in findings]
+    for entity in (*findings, *others[: plan.entities]):
+        own = parse.masks[entity]
+        yield _Claim(parse, entity, True, "untouched")
         for _ in range(plan.jitters):
-            yield _Claim(parse.with_mask(str(entity), jitter(own, grid, rng)), str(entity), True, "jittered")
+            yield _Claim(parse.with_mask(entity, jitter(own, grid, rng)), entity, True, "jittered")
         distances = rng.permutation(len(MOVES_MM))
         for k in range(plan.moves):
             # Moved ones are jittered as often as true ones: a rough surface must not tell them apart.
             drawn = jitter(own, grid, rng) if rng.random() < plan.jitters / (plan.jitters + 1) else own
             found = random_move(drawn, grid, case.body, MOVES_MM[distances[k % len(MOVES_MM)]], rng)
             if found is not None and found.mask.voxels >= 0.8 * drawn.voxels:
-                yield _Claim(parse.with_mask(str(entity), found.mask), str(entity), False, "moved")
+                yield _Claim(parse.with_mask(entity, found.mask), entity, False, "moved")
     for _ in range(plan.hallucinations):
         claim = _hallucination(case, known, rng)
         if claim is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -78,28 +79,46 @@ class Judged:
 
 @dataclass(frozen=True)
 class Scored:
-    """One entity to be judged."""
+    """One entity to be judged; those of one family (anatomy, findings) are judged together."""
 
     name: str
     volume_ml: float
     score: float
+    family: str = "anatomy"
+
+
+def family_of(kind: Kind) -> str:
+    """Findings are few and rare, organs many and nearly always there: each is judged among its own."""
+    return "findings" if kind is Kind.finding else "anatomy"
 
 
 def judge(scored: Sequence[Scored], calibration: Calibration, alpha: float) -> tuple[Judged, ...]:
-    """Verdicts on all checked entities of one parse, the false discovery rate held at alpha.
+    """Verdicts on all checked entities of one parse, the false discovery rate held at alpha in each family.
 
     Without any calibration the sign of the score decides. An entity is flagged only where its score also speaks
     against it: a p-value says "unusual for a true one", the score says which way.
     """
-    needed = scores_needed(len(scored), alpha)
-    found = [calibration.judge(s.name, s.volume_ml, s.score, needed=needed) for s in scored]
+    sizes = Counter(s.family for s in scored)
+    needed = [scores_needed(sizes[s.family], alpha) for s in scored]
+    found = [calibration.judge(s.name, s.volume_ml, s.score, needed=n) for s, n in zip(scored, needed, strict=True)]
     p = [1.0 if c is None else c.p_value for c in found]
-    rejected = benjamini_hochberg([q if s.score < 0 else 1.0 for q, s in zip(p, scored, strict=True)], alpha)
+    rejected = _rejected(scored, p, alpha)
     order = sorted(range(len(scored)), key=lambda i: (p[i], scored[i].score))
     rank = {i: k + 1 for k, i in enumerate(order)}
     out = []
     for i, (each, conformal) in enumerate(zip(scored, found, strict=True)):
-        against = bool(rejected[i]) if conformal is not None else each.score < 0.0
+        against = rejected[i] if conformal is not None else each.score < 0.0
         verdict = Verdict.hallucinated if against else Verdict.supported
-        out.append(Judged(verdict, conformal, rank[i], needed))
+        out.append(Judged(verdict, conformal, rank[i], needed[i]))
     return tuple(out)
+
+
+def _rejected(scored: Sequence[Scored], p: Sequence[float], alpha: float) -> list[bool]:
+    """Benjamini-Hochberg within each family."""
+    out = [False] * len(scored)
+    for family in {s.family for s in scored}:
+        members = [i for i, s in enumerate(scored) if s.family == family]
+        against = benjamini_hochberg([p[i] if scored[i].score < 0 else 1.0 for i in members], alpha)
+        for i, flagged in zip(members, against, strict=True):
+            out[i] = bool(flagged)
+    return out
