@@ -15,8 +15,9 @@ import matplotlib.pyplot as plt
 HERE = Path(__file__).resolve().parent
 DISTANCES = ("8-12", "16-24", "32-56")
 METHODS = {
-    "ours": "ours: both decoders and the prior, fused",
-    "tier1": "ours, tier 1: direct decoder and the prior, fused",
+    "ours": "ours: both decoders and the population, fused",
+    "tier1": "ours, tier 1: direct decoder and the population, fused",
+    "prior": "the population alone: no decoder",
     "latent": "latent decoder's evidence alone",
     "direct": "direct decoder's evidence alone",
     "histogram": "baseline: HU histogram of the organ",
@@ -35,27 +36,47 @@ def main() -> None:
             parts += faults(result["rows"])
             plot(result["rows"], path.with_suffix(".png"))
             parts.append(f"\n![AUROC by distance and organ]({path.stem}.png)\n")
+        elif result["benchmark"] == "reconstruction":
+            parts += reconstruction(result["rows"])
         else:
             parts += plain(result["rows"])
     (HERE / "RESULTS.md").write_text("".join(parts))
 
 
 def faults(rows: list[Row]) -> Iterable[str]:
-    """AUROC and FPR95, pooled over organs: all masks, then untouched and jittered ones alone."""
-    for surface in (None, "untouched", "jittered"):
-        yield f"\nMasks: {surface or 'untouched and jittered together'}.\n\n"
-        yield "| method | " + " | ".join(f"{d} mm" for d in DISTANCES) + " |\n|---" + "|---" * len(DISTANCES) + "|\n"
-        for method, title in METHODS.items():
-            cells = [_cell(rows, method, d, surface) for d in DISTANCES]
-            if any(cells):
-                yield f"| {title} | " + " | ".join(cells) + " |\n"
-    organs = sorted({r["group"]["organ"] for r in rows} - {"all"})
-    yield (
-        "\nBy organ, ours, AUROC.\n\n| organ | " + " | ".join(f"{d} mm" for d in DISTANCES) + " |\n|---|---|---|---|\n"
-    )
-    for organ in organs:
-        values = [_find(rows, "ours", d, None, "auroc", organ) for d in DISTANCES]
-        yield f"| {organ} | " + " | ".join(f"{v['value']:.3f}" if v else "" for v in values) + " |\n"
+    """AUROC and FPR95, pooled over organs: all masks, then untouched and jittered ones alone; then by organ."""
+    head = " | ".join(f"{d} mm" for d in DISTANCES) + " |\n|---" + "|---" * len(DISTANCES) + "|\n"
+    for reference in sorted({r["group"].get("reference", "") for r in rows}):
+        known = " Reference masks that are wrong (openkbp-reference-errors.csv) left out." if reference else ""
+        of = [r for r in rows if r["group"].get("reference", "") == reference]
+        for surface in (None, "untouched", "jittered"):
+            yield f"\nMasks: {surface or 'untouched and jittered together'}.{known}\n\n| method | {head}"
+            for method, title in METHODS.items():
+                cells = [_cell(of, method, d, surface) for d in DISTANCES]
+                if any(cells):
+                    yield f"| {title} | " + " | ".join(cells) + " |\n"
+        yield f"\nBy organ, ours, AUROC.{known}\n\n| organ | {head}"
+        for organ in sorted({r["group"]["organ"] for r in of} - {"all"}):
+            values = [_find(of, "ours", d, None, "auroc", organ) for d in DISTANCES]
+            yield f"| {organ} | " + " | ".join(f"{v['value']:.3f}" if v else "" for v in values) + " |\n"
+
+
+def reconstruction(rows: list[Row]) -> Iterable[str]:
+    """PSNR, SSIM and error of the organs' mean HU, one line for each method and what it was told."""
+    metrics = ("psnr", "ssim", "mae")
+    yield "\n| tissue | attributes | method | PSNR, dB | SSIM | error of an organ's mean, HU |\n|---|---|---|---|---|---|\n"
+    found = {(r["group"]["tissue"], r["group"]["attributes"], r["method"]) for r in rows}
+    for tissue, attributes, method in sorted(found):
+        cells = []
+        for metric in metrics:
+            (row,) = [
+                r
+                for r in rows
+                if (r["group"]["tissue"], r["group"]["attributes"], r["method"]) == (tissue, attributes, method)
+                and (r["metric"], r["group"]["organ"]) == (metric, "all")
+            ]
+            cells.append(f"{row['value']:.3g} ({row['low']:.3g} to {row['high']:.3g})")
+        yield f"| {tissue} | {attributes} | {method} | " + " | ".join(cells) + " |\n"
 
 
 def plain(rows: list[Row]) -> Iterable[str]:
@@ -68,7 +89,8 @@ def plain(rows: list[Row]) -> Iterable[str]:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """AUROC against distance for each method, with intervals; beside it each organ."""
+    """AUROC against distance for each method, with intervals; beside it each organ. All reference masks."""
+    rows = [r for r in rows if "reference" not in r["group"]]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for k, method in enumerate(METHODS):
         found = [_find(rows, method, d, None, "auroc") for d in DISTANCES]

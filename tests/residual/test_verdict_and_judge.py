@@ -54,7 +54,7 @@ def test_reasons_for_not_checking(world):
     known = frozenset({"liver", "metastasis", "pancreas"})
 
     def why(id):
-        return cannot_check(parse.entity(id), parse, parse, known, None)
+        return cannot_check(parse.entity(id), parse, parse, known)
 
     assert "too small" in why("speck")
     assert "drawn, not seen" in why("ptv")

@@ -74,7 +74,14 @@ def score_claims(
     through: Callable[[Volume], NDArray[np.float32]] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Claim]:
-    """Score every claim about every patient; `through` passes each image through something lossy first."""
+    """Score every claim about every patient; `through` passes each image through something lossy first.
+
+    Raises InputError when the judge was fitted with another decoder's weights: its scores would mean nothing.
+    """
+    fitted = model.judge(decoder.name).decoder_sha256
+    if fitted != decoder.weights_sha256:
+        fix = "fit the audit again: synth train audit"
+        raise InputError("audit weights", expected=f"decoder {fitted[:12]}", got=decoder.weights_sha256[:12], fix=fix)
 
     def one(patient: Patient) -> list[Claim]:
         return _score_patient(patient, decoder, model, seed, repeats, through)

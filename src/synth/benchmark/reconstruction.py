@@ -159,7 +159,7 @@ def measure(subject: Subject, method: str, told: Told, render: Image) -> list[Sc
     for organ in subject.parse.present_ids:
         mask = subject.parse.masks[organ]
         error = abs(float(mask.values(render).mean() - mask.values(subject.image.array).mean()))
-        scores.append(Score(subject.name, method, told, "mae_mean_hu", error, organ))
+        scores.append(Score(subject.name, method, told, "mae", error, organ))
     return scores
 
 
@@ -223,7 +223,7 @@ def rows_of(scores: Sequence[Score], *, seed: int = 0) -> list[Row]:
     keys = sorted({(s.method, s.told, s.metric) for s in scores})
     for method, told, metric in keys:
         chosen = [s for s in scores if (s.method, s.told, s.metric) == (method, told, metric)]
-        organs = ["all"] if metric != "mae_mean_hu" else ["all", *sorted({s.organ for s in chosen})]
+        organs = ["all"] if metric != "mae" else ["all", *sorted({s.organ for s in chosen})]
         for organ in organs:
             values = _per_patient([s for s in chosen if organ in ("all", s.organ)])
             interval = bootstrap_interval(list(values), np.mean, rng=np.random.default_rng(seed), draws=RESAMPLES)

@@ -16,15 +16,17 @@ from synth.contracts import Contrast, EncodedImage, Render
 from synth.decoder.autoencoder import FACTOR, Autoencoder
 from synth.decoder.checkpoint import Checkpoint, load_checkpoint, weights_folder
 from synth.decoder.config import DecoderConfig, build, network_arguments
-from synth.decoder.flow import interpolate, mean_of_data, sample, velocity_target
+from synth.decoder.flow import Velocity, interpolate, mean_of_data, sample, velocity_target
 from synth.decoder.grid import check_encoded, check_grid, check_region, whole_box
 from synth.decoder.holes import Hole, hole_around, put_back, take
 from synth.decoder.intensity import AIR_HU
 from synth.decoder.latent_net import Condition, FlowNet, blank, to_latent
+from synth.decoder.tiles import Window, blended, windows_over
 from synth.errors import InputError
 from synth.parse import Parse
 from synth.volume import Mask, Volume
 
+WINDOW, OVERLAP = 16, 8  # latent voxels: the crops of the training were 32 voxels wide, and 40
 TIMES = (0.2, 0.7)  # where two scenes are told apart; nearer 0 and 1 the error says little about the scene
 
 
@@ -109,17 +111,14 @@ class LatentDecoder:
             if context is not None:
                 hole, seen = hole_around(region, margin=0, multiple=self.net.multiple), context
         base = np.full(shape, AIR_HU, np.float32) if context is None else context.image.array
-        condition, _, around, hidden, inside = self._inputs([self._scene(parse)], hole, shape, seen)
-
-        def velocity(x: Tensor, t: Tensor) -> Tensor:
-            return self.net.velocity(x, t, condition, around, hidden, inside)
-
+        around, hidden, inside = self._images(hole, shape, seen)[1:]
+        velocity = self._velocity(self._scene(parse), hole, around, hidden, inside)
         inner, within = put_back(hole.box, shape)
         keep = hole.hidden[within]
 
         def placed(latents: Tensor) -> NDArray[np.float32]:
-            blended = latents * hidden + around * (1 - hidden)
-            hu = self.autoencoder.decode(blended)[0, 0].float().numpy()
+            joined = latents * hidden + around * (1 - hidden)
+            hu = self.autoencoder.decode(joined)[0, 0].float().numpy()
             image = base.copy()
             image[inner][keep] = hu[within][keep]
             return image
@@ -178,6 +177,20 @@ class LatentDecoder:
             contrasts.append(Contrast(fine, region_fine, hole.core, hole.box, "flow-matching error", features=features))
         return tuple(contrasts)
 
+    def _velocity(self, scene: Scene, hole: Hole, around: Tensor, hidden: Tensor, inside: Tensor) -> Velocity:
+        """The velocity over the hole's box, seen through windows of the size that the network was trained on."""
+
+        def part(window: Window) -> Velocity:
+            starts = [s.start for s in hole.box]
+            box = tuple(slice(o + FACTOR * w.start, o + FACTOR * w.stop) for o, w in zip(starts, window, strict=True))
+            at = (slice(None), slice(None), *window)
+            with torch.autocast("cpu", torch.bfloat16):
+                condition = self.net.condition(collate([scene.crop(box)]))  # type: ignore[arg-type]  # 3 long
+            given = (condition, around[at], hidden[at], inside[at])
+            return lambda x, t: self.net.velocity(x, t, *given)
+
+        return blended([(w, part(w)) for w in windows_over(around.shape[2:], WINDOW, OVERLAP)])
+
     def _errors(
         self,
         data: Tensor,
@@ -202,9 +215,16 @@ class LatentDecoder:
         self, scenes: Sequence[Scene], hole: Hole, shape: tuple[int, ...], context: EncodedImage | None
     ) -> tuple[Condition, Tensor, Tensor, Tensor, Tensor]:
         """Condition, latents of the box, the same with the hole blanked, hole and field of view: one row per scene."""
-        rows = len(scenes)
         with torch.autocast("cpu", torch.bfloat16):
             condition = self.net.condition(collate([s.crop(hole.box) for s in scenes]))
+        rows = len(scenes)
+        data, around, hidden, inside = (v.expand(rows, -1, -1, -1, -1) for v in self._images(hole, shape, context))
+        return condition, data, around, hidden, inside
+
+    def _images(
+        self, hole: Hole, shape: tuple[int, ...], context: EncodedImage | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Latents of the box, the same with the hole blanked, hole and field of view: (1, C, x, y, z) each."""
         hidden = to_latent(_cube(hole.hidden.astype(np.float32)))
         outside = 1 - take(np.ones(shape, np.float32), hole.box, 0.0)
         inside = 1 - to_latent(_cube(outside))
@@ -214,7 +234,7 @@ class LatentDecoder:
             hu = _cube(take(context.image.array, hole.box, AIR_HU))
             with torch.autocast("cpu", torch.bfloat16):
                 data, around = (self.autoencoder.encode(v).float() for v in (hu, blank(hu, hidden)))
-        return condition, *(v.expand(rows, -1, -1, -1, -1) for v in (data, around, hidden, inside))  # type: ignore[return-value]  # star loses the length
+        return data, around, hidden, inside
 
     def _scene(self, parse: Parse) -> Scene:
         """The parse in the checkpoint's indices; masks shared with the parse before are not measured again."""

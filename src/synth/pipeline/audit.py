@@ -172,7 +172,6 @@ def audit(
         encoded,
         parse,
         declared,
-        body,
         model.prior,
         judge,
         alpha=options.alpha,

@@ -15,7 +15,6 @@ from synth.residual.judge import Judge
 from synth.residual.presence import Examined, examine
 from synth.residual.verdict import NOT_CLAIMED, Judged, Scored, cannot_check, cannot_tell, family_of
 from synth.residual.verdict import judge as judged_together
-from synth.volume import Mask
 
 MARGINAL_P = 0.05
 
@@ -33,7 +32,6 @@ def audit_entities(
     encoded: EncodedImage,
     original: Parse,
     parse: Parse,
-    body: Mask,
     prior: IntensityPrior,
     judge: Judge,
     *,
@@ -45,7 +43,7 @@ def audit_entities(
     unchecked: dict[str, EntityFinding] = {}
     examined: dict[str, Examined] = {}
     for number, entity in enumerate(original.entities):
-        reason = _not_asked(entity, original, parse, decoder, body)
+        reason = _not_asked(entity, original, parse, decoder)
         if reason is not None:
             unchecked[entity.id] = _without_verdict(entity, original, reason)
             continue
@@ -66,10 +64,10 @@ def audit_entities(
     return tuple(found_by_id.get(e.id) or AuditedEntity(unchecked[e.id]) for e in original.entities)
 
 
-def _not_asked(entity: Entity, original: Parse, parse: Parse, decoder: Decoder, body: Mask) -> str | None:
+def _not_asked(entity: Entity, original: Parse, parse: Parse, decoder: Decoder) -> str | None:
     if entity.presence is not Presence.present:
         return NOT_CLAIMED[entity.presence]
-    return cannot_check(entity, original, parse, decoder.vocabulary, body)
+    return cannot_check(entity, original, parse, decoder.vocabulary)
 
 
 def _without_verdict(entity: Entity, original: Parse, reason: str, verdict: Verdict | None = None) -> EntityFinding:

@@ -179,7 +179,7 @@ class _Asked:
 def _claims(case: CalibrationCase, decoder: Decoder, rng: np.random.Generator, plan: Plan) -> Iterable[_Claim]:
     parse, grid = case.parse, case.parse.geometry
     known = decoder.vocabulary
-    ids = [i for i in parse.present_ids if cannot_check(parse.entity(i), parse, parse, known, case.body) is None]
+    ids = [i for i in parse.present_ids if cannot_check(parse.entity(i), parse, parse, known) is None]
     findings = [i for i in ids if parse.entity(i).kind is Kind.finding]
     others = [str(i) for i in rng.permutation(ids) if str(i) not in findings]
     for entity in (*findings, *others[: plan.entities]):

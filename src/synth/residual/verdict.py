@@ -10,10 +10,8 @@ from synth.parse import VOCABULARY, Entity, Kind, Parse, Presence
 from synth.residual.conformal import Calibration, Conformal, benjamini_hochberg, scores_needed
 from synth.residual.evidence import EntityEvidence
 from synth.residual.findings import Verdict
-from synth.volume import Mask
 
 MIN_VOXELS = 8  # 0.5 mL on a 4 mm grid: smaller, a shift of half a voxel decides
-MIN_INSIDE_BODY = 0.05
 MIN_EFFECT_HU = 3.0  # a render that does not change when the entity goes cannot speak about it
 MIN_VISIBILITY = 0.05  # nats a voxel
 
@@ -24,9 +22,7 @@ NOT_CLAIMED = {
 }
 
 
-def cannot_check(
-    entity: Entity, original: Parse, parse: Parse, known: Collection[str], body: Mask | None
-) -> str | None:
+def cannot_check(entity: Entity, original: Parse, parse: Parse, known: Collection[str]) -> str | None:
     """Why a present entity cannot be checked, in words; None when it can.
 
     `original` is the parse on its own grid, `parse` on the decoder's; `known` are the names the decoder was trained on.
@@ -46,8 +42,6 @@ def cannot_check(
         size = original.masks[entity.id].voxels * original.geometry.voxel_ml
         grid = parse.geometry.spacing_mm[0]
         return f"too small for the grid: {size:.2g} mL are {mask.voxels} voxels of {grid:g} mm, {MIN_VOXELS} are needed"
-    if body is not None and mask.overlap(body) < MIN_INSIDE_BODY * mask.voxels:
-        return None  # outside the patient: checkable, and plainly wrong
     return None
 
 

@@ -1,0 +1,60 @@
+"""A large volume seen through small overlapping windows, as a network saw crops in training.
+
+    v(x) = sum_k w_k v_k(x) / sum_k w_k,    w_k a tent that falls to the borders of window k
+
+Group normalisation averages over whatever it is given: a network trained on cubes sees, in a whole patient with much
+air around, other statistics than it knows. Averaging the velocities (not the images) at every step keeps windows from
+disagreeing, so that no seam is left (Bar-Tal et al. 2023, "MultiDiffusion", eq. 5).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Window = tuple[slice, slice, slice]
+Part = Callable[[Tensor, Tensor], Tensor]
+
+
+def windows_over(shape: Sequence[int], side: int, overlap: int) -> list[Window]:
+    """Windows of `side` (or the whole axis, where that is shorter) that overlap by `overlap` at least.
+
+    Raises ValueError where the overlap leaves no step.
+
+    Example:
+        >>> [w[0] for w in windows_over((20, 8, 8), 12, 4)]
+        [slice(0, 12, None), slice(8, 20, None)]
+    """
+    if not 0 <= overlap < side:
+        raise ValueError(f"an overlap of 0 to {side - 1}, got {overlap}")
+    axes = []
+    for size in shape:
+        count = 1 + max(0, math.ceil((size - side) / (side - overlap)))
+        starts = [round(k * (size - side) / (count - 1)) for k in range(count)] if count > 1 else [0]
+        axes.append([slice(s, min(s + side, size)) for s in starts])
+    return [(x, y, z) for x, y, z in itertools.product(*axes)]
+
+
+def blended(parts: Sequence[tuple[Window, Part]]) -> Part:
+    """One velocity over the whole from one for each window: (B, C, x, y, z) and t (B,) in, (B, C, x, y, z) out."""
+
+    def velocity(x: Tensor, t: Tensor) -> Tensor:
+        total, weight = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
+        for window, part in parts:
+            at = (slice(None), slice(None), *window)
+            tent = _tent(x[at].shape[2:]).to(x)
+            total[at] += tent * part(x[at], t).to(x)
+            weight[at] += tent
+        return total / weight
+
+    return velocity
+
+
+def _tent(shape: Sequence[int]) -> Tensor:
+    """(x, y, z) positive weights, largest in the middle."""
+    ramps = [torch.minimum(torch.arange(1, n + 1), torch.arange(n, 0, -1)).float() for n in shape]
+    return torch.einsum("x,y,z->xyz", *ramps)
