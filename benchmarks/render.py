@@ -64,7 +64,8 @@ def faults(rows: list[Row]) -> Iterable[str]:
 def reconstruction(rows: list[Row]) -> Iterable[str]:
     """PSNR, SSIM and error of the organs' mean HU, one line for each method and what it was told."""
     metrics = ("psnr", "ssim", "mae")
-    yield "\n| tissue | attributes | method | PSNR, dB | SSIM | error of an organ's mean, HU |\n|---|---|---|---|---|---|\n"
+    yield "\n| tissue | attributes | method | PSNR, dB | SSIM | error of an organ's mean, HU |\n"
+    yield "|---|---|---|---|---|---|\n"
     found = {(r["group"]["tissue"], r["group"]["attributes"], r["method"]) for r in rows}
     for tissue, attributes, method in sorted(found):
         cells = []
