@@ -68,7 +68,7 @@ class Told(NamedTuple):
     attributes: str
 
 
-EVERY = tuple(Told(tissue, attributes) for tissue in ("none", "all") for attributes in ("none", "measured"))
+EVERY = (Told("none", "none"), Told("all", "none"), Told("all", "measured"))
 ALONE = Told("none", "none")  # methods that do not look at the parse, or at its masks only
 
 
