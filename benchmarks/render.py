@@ -31,6 +31,8 @@ def main() -> None:
     parts = ["# Results\n\nMade by `python benchmarks/render.py` from the JSON files here; each holds its command.\n"]
     for path in sorted(HERE.glob("*.json")):
         result = json.loads(path.read_text())
+        if "benchmark" not in result:  # an audit or a demo: read as it is
+            continue
         parts.append(f"\n## {path.stem}\n\n`{result['command']}`, {result['seconds']:.0f} s\n")
         if result["benchmark"] == "faults":
             parts += faults(result["rows"])
