@@ -136,3 +136,21 @@ def test_a_run_stopped_between_its_last_checkpoint_and_its_export_exports_when_c
     assert again["validation"] == pytest.approx(said["validation"], nan_ok=True)
     assert all(torch.equal(t, whole[k]) for k, t in load_file(tmp_path / "weights" / "model.safetensors").items())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint", "weights"]
+
+
+def test_a_run_begins_from_other_weights_and_resumes_without_them(phantoms: Path, tmp_path: Path) -> None:
+    _train("direct", phantoms, tmp_path / "first", "--steps", "2")
+    first = tmp_path / "first" / "weights"
+    config = tmp_path / "config.toml"
+    text = (CONFIGS / "direct.toml").read_text().replace("learning_rate", "#learning_rate", 1)
+    config.write_text(f'start = "{first}"\nlearning_rate = 1e-9\n{text}')
+    command = ["train", "direct", str(config), "--phantoms", str(phantoms), "--run", str(tmp_path / "second"), "--json"]
+    begun = CliRunner().invoke(app, [*command, "--steps", "1"])
+    assert begun.exit_code == 0, begun.output
+    began, ended = (load_file(w / "model.safetensors") for w in (first, tmp_path / "second" / "weights"))
+    assert max(float((began[n] - ended[n]).abs().max()) for n in began) < 1e-3
+    shutil.rmtree(first)
+    resumed = CliRunner().invoke(app, [*command, "--steps", "2"])
+    assert resumed.exit_code == 0, resumed.output
+    fresh = CliRunner().invoke(app, [*command[:-2], str(tmp_path / "third"), "--json"])
+    assert fresh.exit_code == 2

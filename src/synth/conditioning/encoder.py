@@ -86,15 +86,13 @@ class Scatter(nn.Module):
         self.channels = channels
         self.parent, self.child = nn.Linear(width, channels), nn.Linear(width, channels)
 
-    def forward(self, tokens: Tensor, scene: SceneBatch, *, pool: int = 1) -> Tensor:
-        """(B, 2 * channels, x / pool, y / pool, z / pool); `pool` averages occupancies down to a latent grid."""
+    def forward(self, tokens: Tensor, scene: SceneBatch) -> Tensor:
+        """(B, 2 * channels, x, y, z)."""
         entity = tokens[:, 1:]
         child = scene.layer[..., None].to(entity.dtype)
         painted = torch.cat([self.parent(entity) * (1 - child), self.child(entity) * child], dim=-1)
         maps = []
         for row, occupancy in zip(painted, scene.occupancy, strict=True):
             soft = occupancy.to(row.dtype)
-            if pool > 1:
-                soft = F.avg_pool3d(soft[None], pool)[0] if len(soft) else soft[:, ::pool, ::pool, ::pool]
             maps.append(torch.einsum("ec,exyz->cxyz", row[: len(soft)], soft))
         return torch.stack(maps)

@@ -26,7 +26,7 @@ from synth.errors import InputError
 from synth.parse import Parse
 from synth.volume import Mask, Volume
 
-WINDOW, OVERLAP = 16, 8  # latent voxels: the crops of the training were 32 voxels wide, and 40
+WINDOW, OVERLAP = 32, 8  # latent voxels; smaller windows can lie wholly in air, which no crop of the training did
 TIMES = (0.2, 0.7)  # where two scenes are told apart; nearer 0 and 1 the error says little about the scene
 
 

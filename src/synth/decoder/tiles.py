@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from synth.decoder.flow import Velocity
+
 Window = tuple[slice, slice, slice]
-Part = Callable[[Tensor, Tensor], Tensor]
 
 
 def windows_over(shape: Sequence[int], side: int, overlap: int) -> list[Window]:
@@ -39,17 +40,22 @@ def windows_over(shape: Sequence[int], side: int, overlap: int) -> list[Window]:
     return [(x, y, z) for x, y, z in itertools.product(*axes)]
 
 
-def blended(parts: Sequence[tuple[Window, Part]]) -> Part:
-    """One velocity over the whole from one for each window: (B, C, x, y, z) and t (B,) in, (B, C, x, y, z) out."""
+def blended(parts: Sequence[tuple[Window, Velocity]]) -> Velocity:
+    """One velocity over the whole from one for each window: (B, C, x, y, z) and t (B,) in, (B, C, x, y, z) out.
+
+    The windows together cover the whole.
+    """
+    weight = torch.zeros([max(window[axis].stop for window, _ in parts) for axis in range(3)])
+    tents = [_tent([s.stop - s.start for s in window]) for window, _ in parts]
+    for (window, _), tent in zip(parts, tents, strict=True):
+        weight[window] += tent
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
-        total, weight = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
-        for window, part in parts:
+        total = torch.zeros_like(x)
+        for (window, part), tent in zip(parts, tents, strict=True):
             at = (slice(None), slice(None), *window)
-            tent = _tent(x[at].shape[2:]).to(x)
-            total[at] += tent * part(x[at], t).to(x)
-            weight[at] += tent
-        return total / weight
+            total[at] += tent.to(x) * part(x[at], t).to(x)
+        return total / weight.to(x)
 
     return velocity
 

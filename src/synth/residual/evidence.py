@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from synth.contracts import Contrast
 from synth.parse import Parse
-from synth.residual.intensity_prior import CORE, OUTER, RIM, SURROUND, IntensityPrior, bins_of
+from synth.residual.intensity_prior import CLIP_NATS, CORE, OUTER, RIM, SURROUND, IntensityPrior, bins_of
 from synth.residual.nearby import nearby_features
 from synth.residual.neighbourhood import SECTORS, Neighbourhood
 from synth.residual.on_grid import on_grid
@@ -25,7 +25,6 @@ from synth.volume import Mask, Volume
 Map = NDArray[np.float32]
 Zone = NDArray[np.bool_]
 
-CLIP_NATS = 4.0  # one voxel's say in the robust means
 MIN_SECTOR_VOXELS = 2
 SOFT_TISSUE_HU = (-200.0, 300.0)  # window of spread and gradient: air and metal would decide them alone
 WORST_POINT_SIGMA = 1.0  # voxels
@@ -67,11 +66,12 @@ def entity_features(
     contrast = None if contrast is None else on_grid(contrast, image.shape)
     around = Neighbourhood.of(mask)
     hu = image.array[around.box]
-    ratio = _core_ratio(prior, name, hu)
+    table, bins = prior.log_density(name), bins_of(hu)
+    ratio = (table[CORE] - table[SURROUND])[bins]
     features = {
         "log_voxels": float(np.log(mask.voxels)),
-        **_population(prior, name, hu, around, ratio),
-        **nearby_features(prior.log_density(name), bins_of(hu), around),
+        **_population(table[:, bins], around, ratio),
+        **nearby_features(table, bins, around),
         **_edges(hu, around),
     }
     score_map = np.clip(ratio, -CLIP_NATS, CLIP_NATS)
@@ -91,15 +91,11 @@ def entity_features(
     )
 
 
-def _core_ratio(prior: IntensityPrior, name: str, hu: Map) -> Map:
-    table = prior.log_density(name)
-    return (table[CORE] - table[SURROUND])[bins_of(hu)]
+def _population(directed: Map, around: Neighbourhood, core: Map) -> dict[str, float]:
+    """How well each zone fits the name's histograms; `*_worst` is the direction that fits least.
 
-
-def _population(prior: IntensityPrior, name: str, hu: Map, around: Neighbourhood, core: Map) -> dict[str, float]:
-    """How well each zone fits the name's histograms; `*_worst` is the direction that fits least."""
-    table, bins = prior.log_density(name), bins_of(hu)
-    directed = table[:, bins]
+    `directed` is (zones, x, y, z): each voxel's log density in every zone.
+    """
     rim = np.choose(around.sector, list(directed[RIM : RIM + SECTORS])) - directed[SURROUND]
     outer = np.choose(around.sector, list(directed[OUTER : OUTER + SECTORS])) - directed[SURROUND]
     rims, outers = _by_sector(rim, around.rim, around), _by_sector(outer, around.outer, around)

@@ -43,6 +43,7 @@ DEVIATION_EDGES = np.concatenate(
 ).astype(np.float32)
 STEPS = len(DEVIATION_EDGES) + 1
 MOST_UNUSUAL = 5.0
+CLIP_NATS = 4.0  # one voxel's say in a robust mean of ratios
 FLOOR = 1e-4  # of probability in each bin: one odd voxel must not decide
 
 

@@ -13,12 +13,11 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.residual.intensity_prior import CORE, OUTER, RIM, SURROUND
+from synth.residual.intensity_prior import CLIP_NATS, CORE, OUTER, RIM, SURROUND
 from synth.residual.neighbourhood import Neighbourhood
 
 STEPS_VOXELS = (1.5, 2.5, 3.5)
 REACH = 4  # voxels; no shift is longer along an axis
-CLIP_NATS = 4.0  # one voxel's say
 SEEN_SHARE = 0.6  # a shift that takes more of the mask than the rest of this off the grid is not tried
 BEST = 5  # one lucky place is chance, five are not
 Float = NDArray[np.float64]

@@ -53,8 +53,11 @@ def train(task: Task, config: TrainConfig, run: Path, weights: Path, *, log: Log
 
     A run that had ended already is validated and exported again: it may have been stopped just before.
     """
+    saved = _last_checkpoint(run)
+    if saved is None and config.start:
+        begin_from(task.model, load_checkpoint(weights_folder(config.start)))
     trainer = _Trainer.of(task, config)
-    step, history = _resume(trainer.accelerator, run)
+    step, history = (0, []) if saved is None else _resume(trainer.accelerator, saved)
     started = time.monotonic()
     facts: dict[str, Any] = {"precision": config.precision, "validation": {}, "validated_step": None}
     over = False
@@ -93,8 +96,6 @@ class _Trainer:
     def of(cls, task: Task, config: TrainConfig) -> _Trainer:
         accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
         model = task.model
-        if config.start:
-            begin_from(model, load_checkpoint(weights_folder(config.start)))
         if not torch.cuda.is_available():
             model = model.to(memory_format=torch.channels_last_3d)
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
@@ -163,12 +164,15 @@ def _save(accelerator: Accelerator, run: Path, step: int, history: list[dict[str
     accelerator.wait_for_everyone()
 
 
-def _resume(accelerator: Accelerator, run: Path) -> tuple[int, list[dict[str, float]]]:
-    """Step and history of the last whole checkpoint; (0, []) for a new run."""
-    for folder in (run / "checkpoint", run / "checkpoint.old"):
-        if (folder / "progress.json").exists():
-            accelerator.load_state(str(folder))
-            progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-            return int(progress["step"]), list(progress["history"])
+def _last_checkpoint(run: Path) -> Path | None:
+    """The last whole checkpoint; None for a new run, whose folder is made."""
     run.mkdir(parents=True, exist_ok=True)
-    return 0, []
+    folders = (run / "checkpoint", run / "checkpoint.old")
+    return next((f for f in folders if (f / "progress.json").exists()), None)
+
+
+def _resume(accelerator: Accelerator, folder: Path) -> tuple[int, list[dict[str, float]]]:
+    """Load a checkpoint; its step and history."""
+    accelerator.load_state(str(folder))
+    progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+    return int(progress["step"]), list(progress["history"])
