@@ -69,7 +69,8 @@ def imported_libraries() -> set[str]:
 
 def test_the_package_declares_exactly_the_libraries_that_it_imports() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["train"], *extras["metrics"]]
     names = {re.split(r"[<>=\[ ]", requirement)[0] for requirement in declared}
     modules = {"pillow": "PIL", "pynrrd": "nrrd", "scikit-image": "skimage", "scikit-learn": "sklearn"}
     carried = {"markupsafe", "pydantic_core"}  # a part of jinja2 and one of pydantic, with names of their own

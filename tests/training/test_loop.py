@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,3 +158,67 @@ def test_a_run_begins_from_other_weights_and_resumes_without_them(phantoms: Path
     assert resumed.exit_code == 0, resumed.output
     fresh = CliRunner().invoke(app, [*command[:-2], str(tmp_path / "third"), "--json"])
     assert fresh.exit_code == 2
+
+
+def _in_two_processes(command: list[str]) -> list[str]:
+    """What each of the two said; they find each other as under torchrun or accelerate launch."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    shared |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "synth", *command],
+            env=shared | {"RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    said = [process.communicate(timeout=300) for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    return [out for out, _ in said]
+
+
+def test_two_processes_train_one_network_and_resume_together(phantoms: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [
+        "train",
+        "direct",
+        str(CONFIGS / "direct.toml"),
+        "--phantoms",
+        str(phantoms),
+        "--run",
+        str(run),
+        "--json",
+    ]
+    for steps in ("2", "4"):
+        first, second = _in_two_processes([*command, "--steps", steps])
+        assert "weights" in json.loads(first)
+        assert second == ""
+    progress = json.loads((run / "checkpoint" / "progress.json").read_text())
+    assert progress["step"] == 4
+    assert [row["step"] for row in progress["history"]] == [1, 2, 3, 4]
+    together = load_file(run / "checkpoint" / "model.safetensors")
+    _train("direct", phantoms, tmp_path / "alone")
+    alone = load_file(tmp_path / "alone" / "checkpoint" / "model.safetensors")
+    assert set(together) == set(alone)
+    moved = max(float((together[n] - alone[n]).abs().max()) for n in alone)
+    assert 0 < moved < 0.1  # the same steps, on twice as many examples
+    assert load_decoder(str(run / "weights")).name == "direct"
+
+
+def test_batches_drawn_ahead_are_the_same_batches(phantoms: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("workers = 2\n" + (CONFIGS / "direct.toml").read_text())
+    command = [sys.executable, "-m", "synth", "train", "direct", str(config), "--phantoms", str(phantoms)]
+    # In a process of its own: workers hand batches over through local sockets, which tests may not open.
+    done = subprocess.run([*command, "--run", str(tmp_path / "ahead")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    _train("direct", phantoms, tmp_path / "between")
+    ahead, between = (
+        json.loads((tmp_path / r / "checkpoint" / "progress.json").read_text())["history"] for r in ("ahead", "between")
+    )
+    assert [row["loss"] for row in ahead] == pytest.approx([row["loss"] for row in between], abs=1e-3)

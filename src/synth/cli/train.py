@@ -42,6 +42,7 @@ def train(
     from synth.residual import AuditModel
     from synth.training.audit import fit_audit
     from synth.training.config import TrainConfig
+    from synth.training.loop import speaks
     from synth.training.loop import train as run_training
     from synth.training.tasks import make_task
 
@@ -62,6 +63,8 @@ def train(
         emit({"weights": str(out), "facts": facts}, as_json, f"weights in {out}")
         return
     scores = run_training(make_task(settings), settings, run, out, log=_print)
+    if not speaks():
+        return
     finite = {name: score if math.isfinite(score) else None for name, score in scores.items()}
     emit({"weights": str(out), "validation": finite}, as_json, f"weights in {out}")
 

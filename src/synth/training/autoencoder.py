@@ -19,7 +19,7 @@ from synth.decoder.intensity import AIR_HU, clamp_hu
 from synth.parse import VOCABULARY
 from synth.training.cases import Case, load_cases
 from synth.training.config import TrainConfig
-from synth.training.direct import bare
+from synth.training.direct import device_of
 
 RANGE_HU = 2000.0  # the window -1000..1000 HU of the reported PSNR
 
@@ -37,6 +37,9 @@ class AutoencoderTask:
         torch.manual_seed(config.seed)
         self.model: nn.Module = Autoencoder(**config.model)
 
+    def place(self, device: torch.device) -> None:
+        """Nothing beside the model."""
+
     def batch(self, rng: np.random.Generator) -> Tensor:
         which = int(rng.choice(len(self.sets), p=self.chance))
         settings = self.config.sets[which]
@@ -44,12 +47,12 @@ class AutoencoderTask:
         return torch.from_numpy(np.stack(crops)[:, None])
 
     def loss(self, model: nn.Module, batch: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        net = bare(model, Autoencoder)
-        mean, std = net.posterior(batch)
+        assert isinstance(model, Autoencoder)
+        mean, std = model.posterior(batch)
         noise = torch.randn(mean.shape, generator=rng, dtype=torch.float32, device=mean.device)
         latent = mean.float() + std.float() * noise
-        decoded = net.units(latent)
-        with torch.autocast("cpu", enabled=False):
+        decoded = model.units(latent)
+        with torch.autocast(batch.device.type, enabled=False):
             error = decoded - compress(batch)
             variance = std.float() ** 2
             kl = 0.5 * (mean.float() ** 2 + variance - 1 - variance.clamp_min(1e-8).log()).mean()
@@ -61,13 +64,14 @@ class AutoencoderTask:
         assert isinstance(model, Autoencoder)
         model.eval()
         rng = np.random.default_rng(5)
-        model.fit_scale([self.batch(rng) for _ in range(8)])
+        model.fit_scale([self.batch(rng).to(device_of(model)) for _ in range(8)])
         scores = {}
         for cases, settings in zip(self.held_out, self.config.validation, strict=True):
             errors = []
             for k in range(batches):
                 draw = np.random.default_rng([7, k])
                 hu = torch.from_numpy(np.stack([_random_crop(cases, settings.crop, draw) for _ in range(4)])[:, None])
+                hu = hu.to(device_of(model))
                 back = model.decode(model.encode(hu)).float()
                 errors.append(((back.clamp(-1000, 1000) - clamp_hu(hu).clamp(-1000, 1000)) ** 2).mean())
             scores[f"{settings.layout}/psnr"] = float(10 * torch.log10(RANGE_HU**2 / torch.stack(errors).mean()))
@@ -79,7 +83,7 @@ class AutoencoderTask:
         rng = np.random.default_rng(5)
         with torch.no_grad():
             model.eval()
-            model.fit_scale([self.batch(rng) for _ in range(8)])
+            model.fit_scale([self.batch(rng).to(device_of(model)) for _ in range(8)])
         sets = [[s.layout, len(c)] for s, c in zip(self.config.sets, self.sets, strict=True)]
         config = {
             "decoder": "autoencoder",

@@ -24,6 +24,7 @@ class TrainConfig:
         steps, learning_rate, warmup, ema_decay, gradient_clip, precision ("bf16" or "no"), seed: the optimisation.
         minutes: stop after this long even before `steps` (0: no limit); the run can be resumed.
         checkpoint_every, validate_every, validation_batches: in steps and batches.
+        workers: processes that draw batches ahead; 0 draws them between the steps.
         autoencoder: weights folder that the flow works in.
         start: weights folder whose tensors a new run begins with; what it lacks begins as in any new network.
         sets, validation: what is trained on and what the curve is measured on.
@@ -46,6 +47,7 @@ class TrainConfig:
     checkpoint_every: int = 100
     validate_every: int = 250
     validation_batches: int = 16
+    workers: int = 0
     autoencoder: str | None = None
     start: str | None = None
     model: dict[str, Any] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class TrainConfig:
             ("checkpoint_every", self.checkpoint_every, 1, math.inf),
             ("validate_every", self.validate_every, 1, math.inf),
             ("validation_batches", self.validation_batches, 1, math.inf),
+            ("workers", self.workers, 0, 256),
             ("ema_decay", self.ema_decay, 0.0, 1.0),
             ("sets", len(self.sets), 1, math.inf),
             *(("crop", s.crop, 8, 512) for s in self.sets),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +21,6 @@ from synth.training.cases import Case, load_cases
 from synth.training.claims import MOVED, NOTHING, TRUE, ClaimSampler, Example
 from synth.training.config import TrainConfig
 
-Net = TypeVar("Net", bound=nn.Module)
-
 
 @dataclass(frozen=True, eq=False)
 class ClaimBatch:
@@ -37,6 +35,9 @@ class ClaimBatch:
     inside: Tensor
     core: Tensor
     truth: Tensor
+
+    def to(self, device: torch.device) -> ClaimBatch:
+        return ClaimBatch(**{name: part.to(device) for name, part in vars(self).items()})
 
 
 def stack(examples: Sequence[Example]) -> ClaimBatch:
@@ -73,17 +74,21 @@ class DirectTask:
         torch.manual_seed(config.seed)
         self.model: nn.Module = DirectNet(self.codec, **tuples(config.model))
 
+    def place(self, device: torch.device) -> None:
+        """Nothing beside the model."""
+
     def batch(self, rng: np.random.Generator) -> ClaimBatch:
         which = int(rng.choice(len(self.samplers), p=self.chance))
         return stack([self.samplers[which].draw(rng) for _ in range(self.config.sets[which].batch)])
 
     def loss(self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        assert isinstance(model, DirectNet)
         nll, logit = claim_scores(model, batch)
         true, moved, empty = (batch.truth == k for k in (TRUE, MOVED, NOTHING))
         weight = torch.stack([true | empty, moved]).float().flatten()
         likelihood = (nll * weight).sum() / weight.sum().clamp_min(1)
         claimed = batch.truth != NOTHING
-        claims = torch.zeros(())
+        claims = torch.zeros((), device=nll.device)
         if bool(claimed.any()):
             claims = F.binary_cross_entropy_with_logits(logit[claimed], batch.truth[claimed].float())
         total = likelihood + self.config.loss.get("claims", 0.5) * claims
@@ -91,20 +96,21 @@ class DirectTask:
 
     @torch.no_grad()
     def validate(self, model: nn.Module, batches: int) -> dict[str, float]:
+        assert isinstance(model, DirectNet)
         model.eval()
         scores: dict[str, float] = {}
         for sampler, settings in zip(self.held_out, self.config.validation, strict=True):
             logits, truths, nlls = [], [], []
             for k in range(batches):
                 rng = np.random.default_rng([77, k])
-                batch = stack([sampler.draw(rng) for _ in range(settings.batch)])
+                batch = stack([sampler.draw(rng) for _ in range(settings.batch)]).to(device_of(model))
                 nll, logit = claim_scores(model, batch)
                 claimed = batch.truth != NOTHING
                 logits.append(logit[claimed])
                 truths.append(batch.truth[claimed])
                 nlls.append(nll[: len(logit)][batch.truth != MOVED])
             key = settings.layout
-            scores[f"{key}/auroc"] = float(roc_auc_score(torch.cat(truths).numpy(), torch.cat(logits).float().numpy()))
+            scores[f"{key}/auroc"] = claims_auroc(truths, logits)
             scores[f"{key}/nll"] = float(torch.cat(nlls).mean())
         model.train()
         return scores
@@ -123,25 +129,29 @@ class DirectTask:
         save_checkpoint(folder, model, config)
 
 
-def claim_scores(model: nn.Module, batch: ClaimBatch) -> tuple[Tensor, Tensor]:
+def claim_scores(model: DirectNet, batch: ClaimBatch) -> tuple[Tensor, Tensor]:
     """Mean nats per hidden voxel (2B,) and the evidence logit (B,) of each claim."""
     twice = [torch.cat([v, v]) for v in (batch.hu, batch.hidden, batch.inside)]
     mixture = model(batch.scene, *twice)
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(batch.hu.device.type, enabled=False):
         log_prob = mixture.log_prob(twice[0])
         counted = (twice[1] * twice[2])[:, 0]
         nll = -(log_prob * counted).sum(dim=(1, 2, 3)) / counted.sum(dim=(1, 2, 3)).clamp_min(1)
         with_claim, without_claim = log_prob.chunk(2)
         core = batch.core[:, 0] * batch.inside[:, 0]
         rim = (batch.hidden[:, 0] - batch.core[:, 0]) * batch.inside[:, 0]
-        return nll, bare(model, DirectNet).evidence(with_claim - without_claim, core, rim)
+        return nll, model.evidence(with_claim - without_claim, core, rim)
 
 
-def bare(model: nn.Module, kind: type[Net]) -> Net:
-    """The network itself, taken out of what distributed training wraps around it."""
-    inner = model.module if hasattr(model, "module") else model
-    assert isinstance(inner, kind)
-    return inner
+def claims_auroc(truths: Sequence[Tensor], logits: Sequence[Tensor]) -> float:
+    """Of claims that were true (1) against moved ones (0)."""
+    truth, logit = (torch.cat(list(v)).float().cpu().numpy() for v in (truths, logits))
+    return float(roc_auc_score(truth, logit))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where its parameters are."""
+    return next(model.parameters()).device
 
 
 def tuples(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,7 +26,7 @@ from synth.parse import VOCABULARY
 from synth.training.cases import load_cases
 from synth.training.claims import MOVED, NOTHING, ClaimSampler
 from synth.training.config import TrainConfig
-from synth.training.direct import ClaimBatch, bare, renamed_codec, stack, tuples
+from synth.training.direct import ClaimBatch, claims_auroc, device_of, renamed_codec, stack, tuples
 
 FROM_SCENE = 0.1  # share of claims that are rendered without context
 EMPTY, WHOLE = 0.5, 0.7  # examples without a claim, and those of them rendered from the scene alone
@@ -60,11 +59,16 @@ class FlowTask:
         latents = self.autoencoder.latent_channels
         self.model: nn.Module = FlowNet(self.codec, latent_channels=latents, **tuples(config.model))
 
+    def place(self, device: torch.device) -> None:
+        """The autoencoder goes where the network is."""
+        self.autoencoder.to(device)
+
     def batch(self, rng: np.random.Generator) -> ClaimBatch:
         which = int(rng.choice(len(self.samplers), p=self.chance))
         return stack([self.samplers[which].draw(rng) for _ in range(self.config.sets[which].batch)])
 
     def loss(self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        assert isinstance(model, FlowNet)
         errors, hole, whole, mean = self.errors(model, batch, rng)
         moved = batch.truth == MOVED
         explained = torch.where(moved[:, None, None, None], errors[1], errors[0])
@@ -72,7 +76,7 @@ class FlowTask:
         claimed = (batch.truth != NOTHING) & ~whole
         claims = torch.zeros((), device=hole.device)
         if bool(claimed.any()):
-            logit = bare(model, FlowNet).evidence(errors[1] - errors[0], hole)
+            logit = model.evidence(errors[1] - errors[0], hole)
             claims = F.binary_cross_entropy_with_logits(logit[claimed], batch.truth[claimed].float())
         weight = self.config.loss
         total = matching + weight.get("claims", 0.1) * claims + weight.get("mean", 0.3) * mean
@@ -126,20 +130,22 @@ class FlowTask:
 
     @torch.no_grad()
     def validate(self, model: nn.Module, batches: int) -> dict[str, float]:
+        assert isinstance(model, FlowNet)
         model.eval()
+        device = device_of(model)
         scores: dict[str, float] = {}
         for sampler, settings in zip(self.held_out, self.config.validation, strict=True):
             logits, truths, matching = [], [], []
             for k in range(batches):
-                rng, noise = np.random.default_rng([77, k]), torch.Generator().manual_seed(k)
-                batch = stack([sampler.draw(rng) for _ in range(settings.batch)])
+                rng, noise = np.random.default_rng([77, k]), torch.Generator(device).manual_seed(k)
+                batch = stack([sampler.draw(rng) for _ in range(settings.batch)]).to(device)
                 errors, hole, whole, _ = self.errors(model, batch, noise)
                 claimed = (batch.truth != NOTHING) & ~whole
-                logits.append(bare(model, FlowNet).evidence(errors[1] - errors[0], hole)[claimed])
+                logits.append(model.evidence(errors[1] - errors[0], hole)[claimed])
                 truths.append(batch.truth[claimed])
                 matching.append((errors[0] * hole).sum() / hole.sum().clamp_min(1))
             key = settings.layout
-            scores[f"{key}/auroc"] = float(roc_auc_score(torch.cat(truths).numpy(), torch.cat(logits).float().numpy()))
+            scores[f"{key}/auroc"] = claims_auroc(truths, logits)
             scores[f"{key}/matching"] = float(torch.stack(matching).mean())
         model.train()
         return scores

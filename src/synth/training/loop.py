@@ -1,6 +1,8 @@
 """One training loop for every task: accelerate, EMA, validation, and a checkpoint from which any kill resumes.
 
-Batches are a function of (seed, step), so that a resumed run sees what the uninterrupted one would have seen.
+Batches are a function of (seed, step, process), so that a resumed run sees what the uninterrupted one would have seen,
+and several processes see different ones. The network and its loss are wrapped as one module: what distributed training
+does to a forward pass then covers everything that the loss uses.
 """
 
 from __future__ import annotations
@@ -9,16 +11,17 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
 
 from synth.decoder.checkpoint import begin_from, load_checkpoint, weights_folder
 from synth.training.config import TrainConfig
@@ -31,8 +34,12 @@ class Task(Protocol):
 
     model: nn.Module
 
+    def place(self, device: torch.device) -> None:
+        """Move what the loss uses beside the model."""
+        ...
+
     def batch(self, rng: np.random.Generator) -> Any:
-        """Draw one batch."""
+        """Draw one batch, on the CPU; it has `to(device)`."""
         ...
 
     def loss(self, model: nn.Module, batch: Any, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -48,6 +55,11 @@ class Task(Protocol):
         ...
 
 
+def speaks() -> bool:
+    """Whether this process is the one that reports: of several that train together, the first."""
+    return bool(PartialState().is_main_process)
+
+
 def train(task: Task, config: TrainConfig, run: Path, weights: Path, *, log: Log) -> dict[str, float]:
     """Train until `steps` or `minutes`, then export the averaged model to `weights`; returns the last validation.
 
@@ -58,22 +70,23 @@ def train(task: Task, config: TrainConfig, run: Path, weights: Path, *, log: Log
         begin_from(task.model, load_checkpoint(weights_folder(config.start)))
     trainer = _Trainer.of(task, config)
     step, history = (0, []) if saved is None else _resume(trainer.accelerator, saved)
+    batches = trainer.batches(step)
     started = time.monotonic()
     facts: dict[str, Any] = {"precision": config.precision, "validation": {}, "validated_step": None}
     over = False
     while not over:
         if step < config.steps:
-            numbers = trainer.step(step)
+            numbers = trainer.step(step, next(batches))
             step += 1
             history.append({"step": step, "minutes": (time.monotonic() - started) / 60, **numbers})
             if step % 10 == 0:
-                log(_mean(history[-10:]))
-        over = step >= config.steps or _over(started, config.minutes)
+                trainer.say(log, _mean(history[-10:]))
+        over = step >= config.steps or trainer.any(_over(started, config.minutes))
         if over or step % config.validate_every == 0:
             facts |= {"validation": trainer.validate(), "validated_step": step}
             if history:
                 history[-1].update(facts["validation"])
-            log({"step": step, **facts["validation"]})
+            trainer.say(log, {"step": step, **facts["validation"]})
         if over or step % config.checkpoint_every == 0:
             _save(trainer.accelerator, run, step, history)
             trainer.export(weights, {"step": step, **facts})
@@ -94,39 +107,95 @@ class _Trainer:
 
     @classmethod
     def of(cls, task: Task, config: TrainConfig) -> _Trainer:
-        accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
-        model = task.model
+        # A batch without claims leaves the evidence's parameters out.
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        accelerator = Accelerator(
+            mixed_precision=config.precision, cpu=not torch.cuda.is_available(), kwargs_handlers=[unused]
+        )
+        task.place(accelerator.device)
+        model: nn.Module = _Learner(task)
         if not torch.cuda.is_available():
             model = model.to(memory_format=torch.channels_last_3d)
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _rate(s, config))
         model, optimiser, schedule = accelerator.prepare(model, optimiser, schedule)
-        average = AveragedModel(accelerator.unwrap_model(model), multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        network = accelerator.unwrap_model(model).network
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         accelerator.register_for_checkpointing(average)
         return cls(task, config, accelerator, model, optimiser, schedule, average)
 
-    def step(self, number: int) -> dict[str, float]:
-        """One update on the batch of this number; one whose gradient is not finite is left out."""
-        rng = np.random.default_rng([self.config.seed, number, self.accelerator.process_index])
-        noise = torch.Generator(device=self.accelerator.device).manual_seed(int(rng.integers(2**62)))
+    def batches(self, first: int) -> Iterator[tuple[Any, int]]:
+        """The batches from step `first` on, each with the seed of its noise, drawn ahead by the config's workers."""
+        drawn = _Batches(self.task, self.config, self.accelerator.process_index)
+        workers = self.config.workers
+        steps = range(first, self.config.steps)
+        return iter(
+            DataLoader(
+                drawn,
+                batch_size=None,
+                sampler=steps,
+                num_workers=workers,
+                multiprocessing_context="fork" if workers else None,
+            )
+        )
+
+    def step(self, number: int, drawn: tuple[Any, int]) -> dict[str, float]:
+        """One update; one whose gradient is not finite is left out."""
+        device = self.accelerator.device
+        batch, seed = drawn
+        noise = torch.Generator(device=device).manual_seed(seed)
         with self.accelerator.autocast():
-            loss, numbers = self.task.loss(self.model, self.task.batch(rng), noise)
+            loss, numbers = self.model(batch.to(device), noise)
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         if torch.isfinite(torch.as_tensor(norm)):
             self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.schedule.step()
-        self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+        self.average.update_parameters(self.accelerator.unwrap_model(self.model).network)
         return {"loss": float(loss.detach()), **numbers}
 
     def validate(self) -> dict[str, float]:
         with self.accelerator.autocast():
             return self.task.validate(self.average.module, self.config.validation_batches)
 
+    def say(self, log: Log, row: Mapping[str, Any]) -> None:
+        """Log once, however many processes there are."""
+        if self.accelerator.is_main_process:
+            log(row)
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process: all stop at the same step."""
+        told = torch.tensor(float(here), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(told, "sum") > 0) if self.accelerator.num_processes > 1 else here
+
     def export(self, weights: Path, facts: Mapping[str, Any]) -> None:
         if self.accelerator.is_main_process:
             self.task.export(self.average.module, weights, facts)
+
+
+class _Learner(nn.Module):
+    """A task's network and its loss."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.network, self.task = task.model, task
+
+    def forward(self, batch: Any, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """The loss of one batch."""
+        return self.task.loss(self.network, batch, rng)
+
+
+class _Batches(Dataset[tuple[Any, int]]):
+    """Batch number i of one process, and a seed for its noise."""
+
+    def __init__(self, task: Task, config: TrainConfig, process: int) -> None:
+        self.task, self.seed, self.process = task, config.seed, process
+
+    def __getitem__(self, number: int) -> tuple[Any, int]:
+        rng = np.random.default_rng([self.seed, number, self.process])
+        seed = int(rng.integers(2**62))
+        return self.task.batch(rng), seed
 
 
 def _rate(step: int, config: TrainConfig) -> float:
