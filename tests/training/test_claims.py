@@ -75,3 +75,33 @@ def test_a_set_without_cases_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bundles").mkdir()
     with pytest.raises(InputError, match="at least one case"):
         load_cases(SetConfig("generated", str(tmp_path)), Codec.for_names(["liver"]), 8.0)
+
+
+def test_what_was_measured_is_told_about_the_image_it_was_measured_in_and_about_no_other_scan() -> None:
+    made = make(2, spacing_mm=(8.0, 8.0, 8.0))
+    codec = Codec.for_names(e.name for e in made.parse.entities)
+    told = make_case("phantom", made.image, made.parse, codec, 8.0, appearance=True)
+    sampler = ClaimSampler([told], 16, empty=1.0, whole=0.5)
+    (column,) = [k for k, (name, *_) in enumerate(codec.numeric) if name == "attenuation_spread"]  # never declared
+    measured, plain = [], []
+    for seed in range(60):
+        example = sampler.draw(np.random.default_rng(seed))
+        box = tuple(
+            slice(max(s.start, 0), min(s.stop, n)) for s, n in zip(example.hole.box, told.hu.shape, strict=True)
+        )
+        within = tuple(slice(b.start - s.start, b.stop - s.start) for s, b in zip(example.hole.box, box, strict=True))
+        same = np.array_equal(example.hu[within], told.hu[box])
+        (measured if np.isfinite(example.claimed.numeric[:, column]).any() else plain).append(same)
+    assert len(measured) > 10
+    assert all(measured)
+    assert not all(plain), "no plain scene is scanned anew"
+
+
+def test_some_examples_are_drawn_in_air_with_everything_hidden() -> None:
+    made = make(2, spacing_mm=(8.0, 8.0, 8.0))
+    codec = Codec.for_names(e.name for e in made.parse.entities)
+    sampler = ClaimSampler([make_case("phantom", made.image, made.parse, codec, 8.0)], 8, empty=1.0, whole=0.0)
+    drawn = [sampler.draw(np.random.default_rng(seed)) for seed in range(150)]
+    hidden = [e for e in drawn if e.hole.hidden.all()]
+    assert 3 < len(hidden) < 45
+    assert any((e.hu < -900).mean() > 0.9 for e in hidden)

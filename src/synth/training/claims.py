@@ -25,6 +25,7 @@ TRUE, MOVED, NOTHING = 1, 0, -1
 SHIFT_MM = (8.0, 64.0)
 SAME_DICE = 0.8  # a moved mask that still overlaps this much is no false claim
 MEASURED = 0.6  # share of examples without a claim whose scene tells the measured appearance, where there is one
+ANYWHERE = 0.1  # share of examples without a claim that lie anywhere in the image, in air as well, and are all hidden
 JITTERED = 0.6  # share of claims, true or moved, whose surface is jittered: a rough surface must not tell them apart
 
 
@@ -84,14 +85,17 @@ class ClaimSampler:
         return Example(scene.crop(box), rest.crop(box), hu, inside, hole, truth)
 
     def _unclaimed(self, case: Case, rng: np.random.Generator) -> Example:
-        full = case.measured if case.measured is not None and rng.random() < MEASURED else case.scene
+        measured = case.measured if rng.random() < MEASURED else None
+        full = case.scene if measured is None else measured
         scene = full.select(_dropout(full, rng, tissue=bool(rng.random() < 0.6)))
         blob = _ellipsoid(case, rng)
-        box = _box_near(blob, self.crop, rng)
+        anywhere = rng.random() < ANYWHERE
+        box = _box_anywhere(case, self.crop, rng) if anywhere else _box_near(blob, self.crop, rng)
         crop = scene.crop(box)
-        hu, inside = _image(case, box, rng)
+        # What was measured is true of this image only.
+        hu, inside = _image(case, box, rng) if measured is None else _as_it_is(case, box)
         hole = hole_in_box(blob, box, margin=0)
-        if rng.random() < self.whole:
+        if anywhere or rng.random() < self.whole:
             everywhere = np.ones_like(hole.core)
             hole = Hole(box, everywhere, everywhere)
         return Example(crop, crop, hu, inside, hole, NOTHING)
@@ -145,6 +149,12 @@ def _box_near(mask: Mask, side: int, rng: np.random.Generator) -> tuple[slice, s
     return tuple(slice(s, s + side) for s in starts)  # type: ignore[return-value]  # 3 long
 
 
+def _box_anywhere(case: Case, side: int, rng: np.random.Generator) -> tuple[slice, slice, slice]:
+    """A cube of the image, or around it where the image is smaller."""
+    starts = [int(rng.integers(min(0, n - side), max(0, n - side) + 1)) for n in case.hu.shape]
+    return tuple(slice(s, s + side) for s in starts)  # type: ignore[return-value]  # 3 long
+
+
 def _ellipsoid(case: Case, rng: np.random.Generator) -> Mask:
     """A rotated ellipsoid of 6 to 40 mm radii around a random voxel of the body."""
     spacing = float(case.scene.grid.spacing_mm[0])
@@ -165,6 +175,9 @@ def _image(
     case: Case, box: tuple[slice, slice, slice], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """HU and field of view over the box, half of the time as another scanner would have made it."""
-    hu = take(case.hu, box, AIR_HU)
-    inside = take(np.ones_like(case.hu), box, 0.0)
+    hu, inside = _as_it_is(case, box)
     return another_scanner(hu, rng) if rng.random() < 0.5 else hu, inside
+
+
+def _as_it_is(case: Case, box: tuple[slice, slice, slice]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return take(case.hu, box, AIR_HU), take(np.ones_like(case.hu), box, 0.0)

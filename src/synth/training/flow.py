@@ -3,7 +3,9 @@
 Each example is a crop whose hole is rendered given the latents around it, or, a third of the time, the whole crop from
 the scene alone, with tissue entities or without. The scene that explains the image (with a true claim, without a moved
 one) trains the velocity; the difference of the errors of both scenes, at the same noise and times, trains the evidence.
-At t = 1, where the velocity gives the mean of all images, that mean is compared with the image in HU as well.
+At t = 1, where the velocity gives the mean of all images, that mean is compared with the image in HU as well; at any t
+the one-step estimate of the image must have each entity's mean attenuation: the term of the clinical distance that a
+loss can hold (`synth.distance`).
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ from synth.training.direct import ClaimBatch, claims_auroc, device_of, renamed_c
 FROM_SCENE = 0.1  # share of claims that are rendered without context
 EMPTY, WHOLE = 0.5, 0.7  # examples without a claim, and those of them rendered from the scene alone
 FROM_NOISE = 0.25  # share of times that are 1: there the velocity gives the mean of all images
-WINDOW_HU = 1000.0
+WINDOW_HU = 1500.0  # of the image; what is drawn is not cut, or nothing would pull it back
 MEAN_HU = 300.0  # an error of the mean image that weighs 1
+CLINICAL_HU, CLINICAL_VOXELS = 20.0, 8  # an error of an entity's mean that weighs 1, and the least of it in a crop
 CLAIM_TIMES = (0.2, 0.7)  # where the errors of the two scenes differ most
 
 
@@ -69,7 +72,7 @@ class FlowTask:
 
     def loss(self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(model, FlowNet)
-        errors, hole, whole, mean = self.errors(model, batch, rng)
+        errors, hole, whole, pictures = self.errors(model, batch, rng)
         moved = batch.truth == MOVED
         explained = torch.where(moved[:, None, None, None], errors[1], errors[0])
         matching = (explained * hole).sum() / hole.sum().clamp_min(1)
@@ -79,15 +82,17 @@ class FlowTask:
             logit = model.evidence(errors[1] - errors[0], hole)
             claims = F.binary_cross_entropy_with_logits(logit[claimed], batch.truth[claimed].float())
         weight = self.config.loss
+        mean, clinical = pictures
         total = matching + weight.get("claims", 0.1) * claims + weight.get("mean", 0.3) * mean
-        terms = {"matching": matching, "claims": claims, "mean": mean}
+        total = total + weight.get("clinical", 0.0) * clinical
+        terms = {"matching": matching, "claims": claims, "mean": mean, "clinical": clinical}
         return total, {name: float(term.detach()) for name, term in terms.items()}
 
     def errors(
         self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Squared velocity errors (2, B, x, y, z) with and without the claim, the hole, which crops were whole, and the
-        squared error of the mean image where the time was 1.
+        errors of the images that follow from one step: of the mean image, and of the entities' means.
 
         Where there is no claim both scenes are the same, and are asked about once.
         """
@@ -110,23 +115,37 @@ class FlowTask:
         t = torch.where(drawn(count) < torch.where(batch.truth == NOTHING, 0.0, 0.5), between, anywhere)
         noise = torch.randn(data.shape, generator=rng, device=device)
         target = velocity_target(data, noise)
-        asked = [torch.cat([v, v[claimed]]) for v in (interpolate(data, noise, t), t, context, hole, inside)]
+        noisy = interpolate(data, noise, t)
+        asked = [torch.cat([v, v[claimed]]) for v in (noisy, t, context, hole, inside)]
         velocity = model(*asked[:2], batch.scene.rows(rows), *asked[2:])
         with torch.autocast(device.type, enabled=False):
             squared = ((velocity.float() - torch.cat([target, target[claimed]])) ** 2).mean(dim=1)
         without = squared[:count].index_copy(0, claimed, squared[count:])
-        mean = self._mean_error(batch, (noise - velocity.float()[:count]), t, hole * inside)
-        return torch.stack([squared[:count], without]), (hole * inside)[:, 0], whole, mean
+        estimate = noisy - t[:, None, None, None, None] * velocity.float()[:count]
+        pictures = self._picture_errors(batch, estimate * hole + data * (1 - hole), t, hole * inside)
+        return torch.stack([squared[:count], without]), (hole * inside)[:, 0], whole, pictures
 
-    def _mean_error(self, batch: ClaimBatch, latents: Tensor, t: Tensor, hole: Tensor) -> Tensor:
-        """Mean squared error, in units of `MEAN_HU`, of images that were predicted from noise alone."""
-        rows = ((t == 1) & (batch.truth == NOTHING)).nonzero()[:, 0]
+    def _picture_errors(self, batch: ClaimBatch, latents: Tensor, t: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the places without a claim: the squared error of the mean image, in units of `MEAN_HU`, where t is 1, and
+        the mean over entities of how far their mean is off, in units of `CLINICAL_HU`."""
+        rows = (batch.truth == NOTHING).nonzero()[:, 0]
+        zero = torch.zeros((), device=t.device)
         if not len(rows):
-            return torch.zeros((), device=t.device)
+            return zero, zero
         made = self.autoencoder.decode(latents[rows]).float()
+        true = batch.hu[rows].clamp(-WINDOW_HU, WINDOW_HU)
         seen = F.interpolate(hole[rows], scale_factor=FACTOR)
-        error = (made.clamp(-WINDOW_HU, WINDOW_HU) - batch.hu[rows].clamp(-WINDOW_HU, WINDOW_HU)) / MEAN_HU
-        return (error**2 * seen).sum() / seen.sum().clamp_min(1)
+        first = (t[rows] == 1).float()[:, None, None, None, None] * seen
+        mean = (((made - true) / MEAN_HU) ** 2 * first).sum() / first.sum().clamp_min(1)
+        off = []
+        for row, drawn, image, where in zip(rows.tolist(), made[:, 0], true[:, 0], seen[:, 0], strict=True):
+            inside = batch.scene.occupancy[row].to(drawn.dtype) * where
+            voxels = inside.sum(dim=(1, 2, 3))
+            difference = (inside * (drawn - image)).sum(dim=(1, 2, 3)) / voxels.clamp_min(1)
+            off.append(difference[voxels >= CLINICAL_VOXELS])
+        each = torch.cat(off) / CLINICAL_HU
+        clinical = F.smooth_l1_loss(each, torch.zeros_like(each)) if len(each) else zero
+        return mean, clinical
 
     @torch.no_grad()
     def validate(self, model: nn.Module, batches: int) -> dict[str, float]:
