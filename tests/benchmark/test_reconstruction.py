@@ -19,8 +19,9 @@ from synth.benchmark.reconstruction import (
     nearest_patient,
     pooled,
     rows_of,
+    shuffled,
 )
-from synth.parse import Entity, Parse
+from synth.parse import Attribute, Entity, Parse
 from synth.volume import Geometry, Mask, Volume
 
 SHAPE = (16, 16, 16)
@@ -41,15 +42,24 @@ def _subject(name: str, organs: dict[str, tuple[int, int, int]], hu: float = 40.
 
 
 def _values(subject: Subject, render: Image) -> dict[str, float]:
-    return {s.metric: s.value for s in measure(subject, "ours", ALONE, render)}
+    return {s.metric: s.value for s in measure(subject, "ours", ALONE, render) if s.terms == "all"}
 
 
 def test_the_image_itself_is_perfect_and_an_offset_is_measured() -> None:
     subject = _subject("a", {"larynx": (5, 5, 5)})
-    assert _values(subject, subject.image.array) == {"psnr": math.inf, "ssim": pytest.approx(1.0), "mae": 0.0}
+    perfect = {"psnr": math.inf, "ssim": pytest.approx(1.0), "mae": 0.0, "d_clin": 0.0, "d_clin_share": 1.0}
+    assert _values(subject, subject.image.array) == perfect
     off = _values(subject, subject.image.array + np.float32(20))
     assert off["psnr"] == pytest.approx(40.0)  # 2000 HU over 20 HU
     assert off["mae"] == pytest.approx(20.0)
+    assert off["d_clin"] == pytest.approx(math.hypot(3.0, 1.0), abs=0.1)  # 20 HU in a mean and in a histogram
+    assert off["d_clin_share"] == 0.0
+    (told,) = [
+        s
+        for s in measure(subject, "ours", ALONE, subject.image.array + np.float32(20))
+        if s.metric == "d_clin" and s.terms == "not_told"
+    ]
+    assert told.value == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_mean_fill_is_told_the_mean_of_every_mask_and_of_the_rest_of_the_body() -> None:
@@ -94,3 +104,15 @@ def test_rows_average_over_patients_and_pool_the_organs() -> None:
     assert rows["mae", "all"].value == pytest.approx(5.0)
     assert rows["mae", "larynx"].n == 1
     assert rows["ssim", "all"].n == 2
+
+
+def test_shuffling_deals_the_same_values_to_other_entities() -> None:
+    places = {"larynx": (4, 4, 4), "brainstem": (8, 4, 4), "esophagus": (4, 8, 4), "spinal_cord": (8, 8, 4)}
+    parse = _subject("a", places).parse
+    attributes = [
+        Attribute(entity=organ, type="mean_attenuation", value=float(10 * k)) for k, organ in enumerate(places)
+    ]
+    dealt = shuffled(parse.replace(attributes=attributes), np.random.default_rng(0)).attributes
+    assert [(a.entity, a.type) for a in dealt] == [(a.entity, a.type) for a in attributes]
+    assert sorted(a.value for a in dealt) == [0.0, 10.0, 20.0, 30.0]
+    assert [a.value for a in dealt] != [a.value for a in attributes]

@@ -3,11 +3,13 @@
 Methods in one table: `ours` (a sample of the latent decoder), `ours_mean` (the mean of its samples), `direct` (the
 direct decoder's location), `autoencoder` (the ceiling of every latent render), `mean_fill` (each mask filled with one
 HU, the rest of the body with another), and `nearest_patient` (the CT of the training patient whose organ masks agree
-best, once the centres of the organs are laid on each other).
+best, once the centres of the organs are laid on each other). Controls, with everything told: `ours_no_relations`,
+`ours_shuffled` (the measured values dealt out anew among the entities), and `ours_other` (another patient's parse).
 
 The group says what all methods were told: `tissue`, whether body, fat, bone and air were entities of the parse, and
 `attributes`, whether the parse held each entity's appearance as measured in the image. Without it the mean fill takes
-the mean HU that the entity has in the other patients.
+the mean HU that the entity has in the other patients. `terms` says which terms of the clinical distance count: `all`,
+or those that were `not_told` as attributes.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from skimage.metrics import structural_similarity
 from synth.benchmark.result import Row, bootstrap_interval
 from synth.conditioning import paste
 from synth.decoder import DirectDecoder, LatentDecoder
+from synth.distance import ENOUGH, clinical_distance
 from synth.interop import with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse
@@ -70,6 +73,8 @@ class Told(NamedTuple):
 
 EVERY = (Told("none", "none"), Told("all", "none"), Told("all", "measured"))
 ALONE = Told("none", "none")  # methods that do not look at the parse, or at its masks only
+EVERYTHING = Told("all", "measured")
+MEASURED_TERMS = ("mean_attenuation", "texture", "edge_sharpness")  # of d_clin, and attributes of the parse as well
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class Score:
     metric: str
     value: float
     organ: str = "all"
+    terms: str = "all"
 
 
 def read_subjects(folder: Path, spacing_mm: float, limit: int | None = None) -> list[Subject]:
@@ -115,13 +121,15 @@ def score_subjects(
         renders["autoencoder", ALONE] = latent.reconstruct(subject.image)
         for told in EVERY:
             parse = subject.told(told)
-            generator = torch.Generator().manual_seed(seed)
-            drawn = latent.render(parse, generator=generator)
-            plain = direct.render(parse, generator=generator)
+            drawn = latent.render(parse, generator=torch.Generator().manual_seed(seed))
+            plain = direct.render(parse, generator=torch.Generator().manual_seed(seed))
             assert drawn.location is not None  # both decoders always have one
             assert plain.location is not None
             renders |= {("ours", told): drawn.images[0], ("ours_mean", told): drawn.location}
             renders["direct", told] = plain.location
+        for name, parse in _controls(subject, subjects, np.random.default_rng([seed, *subject.name.encode()])):
+            drawn = latent.render(parse, generator=torch.Generator().manual_seed(seed))
+            renders[name, EVERYTHING] = _fitted(drawn.images[0], subject.image.shape)
         if training:
             renders["nearest_patient", ALONE] = nearest_patient(subject, training)
         return [s for (method, told), render in renders.items() for s in measure(subject, method, told, render)]
@@ -131,6 +139,38 @@ def score_subjects(
         scores += found
         advance()
     return scores
+
+
+def _controls(subject: Subject, subjects: Sequence[Subject], rng: np.random.Generator) -> Iterator[tuple[str, Parse]]:
+    """Parses that should draw a worse image."""
+    parse = subject.told(EVERYTHING)
+    if parse.relations:
+        yield "ours_no_relations", parse.replace(relations=())
+    yield "ours_shuffled", shuffled(parse, rng)
+    others = [s for s in subjects if s.name != subject.name]
+    if others:
+        yield "ours_other", others[int(rng.integers(len(others)))].told(EVERYTHING)
+
+
+def shuffled(parse: Parse, rng: np.random.Generator) -> Parse:
+    """Every numeric attribute keeps its entity and type and gets the value of another entity."""
+    values: dict[str, list[float]] = {}
+    for a in parse.attributes:
+        if isinstance(a.value, float):
+            values.setdefault(a.type, []).append(a.value)
+    dealt = {kind: iter(rng.permutation(some).tolist()) for kind, some in values.items()}
+    attributes = [
+        a.model_copy(update={"value": next(dealt[a.type])}) if isinstance(a.value, float) else a
+        for a in parse.attributes
+    ]
+    return parse.replace(attributes=attributes)
+
+
+def _fitted(image: Image, shape: tuple[int, ...]) -> Image:
+    """Cut or filled up with air, centre on centre."""
+    out = np.full(shape, -1000.0, np.float32)
+    _lay(image, np.array([(n - m) // 2 for n, m in zip(shape, image.shape, strict=True)]), out)
+    return out
 
 
 def _fills(
@@ -160,6 +200,13 @@ def measure(subject: Subject, method: str, told: Told, render: Image) -> list[Sc
         mask = subject.parse.masks[organ]
         error = abs(float(mask.values(render).mean() - mask.values(subject.image.array).mean()))
         scores.append(Score(subject.name, method, told, "mae", error, organ))
+    distance = clinical_distance(subject.image, subject.image.with_array(render), subject.parse)
+    for entity in distance.entities:
+        for terms, without in (("all", ()), ("not_told", MEASURED_TERMS)):
+            value = entity.value(without)
+            scores.append(Score(subject.name, method, told, "d_clin", value, entity.entity_id, terms))
+            within = float(value <= ENOUGH)
+            scores.append(Score(subject.name, method, told, "d_clin_share", within, entity.entity_id, terms))
     return scores
 
 
@@ -220,14 +267,16 @@ def nearest_patient(subject: Subject, training: Sequence[Subject]) -> Image:
 def rows_of(scores: Sequence[Score], *, seed: int = 0) -> list[Row]:
     """Means over patients with 95% bootstrap intervals, per method and, for the mean HU, per organ and pooled."""
     rows = []
-    keys = sorted({(s.method, s.told, s.metric) for s in scores})
-    for method, told, metric in keys:
-        chosen = [s for s in scores if (s.method, s.told, s.metric) == (method, told, metric)]
-        organs = ["all"] if metric != "mae" else ["all", *sorted({s.organ for s in chosen})]
+    keys = sorted({(s.method, s.told, s.metric, s.terms) for s in scores})
+    for method, told, metric, terms in keys:
+        chosen = [s for s in scores if (s.method, s.told, s.metric, s.terms) == (method, told, metric, terms)]
+        organs = sorted({"all", *(s.organ for s in chosen)})
         for organ in organs:
             values = _per_patient([s for s in chosen if organ in ("all", s.organ)])
             interval = bootstrap_interval(list(values), np.mean, rng=np.random.default_rng(seed), draws=RESAMPLES)
             group = {"arena": "openkbp", "organ": organ, **told._asdict()}
+            if metric.startswith("d_clin"):
+                group["terms"] = terms
             rows.append(Row(group, method, metric, float(values.mean()), interval.low, interval.high, len(values)))
     return rows
 
