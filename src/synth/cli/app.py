@@ -25,6 +25,7 @@ COMMANDS = (
     "fault",
     "train",
     "benchmark",
+    "honesty",
 )
 """Modules of `synth.cli`, each with `register(app)`; the order is the order of `synth --help`."""
 

@@ -1,0 +1,93 @@
+"""The honesty command: it sees what a decoder uses, and what it does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from synth.benchmark.honesty import examine_fields
+from synth.cli.app import app
+from synth.contracts import Contrast, EncodedImage, Render
+from synth.decoder import load_decoder
+from synth.parse import Parse
+from synth.volume import Mask, Volume
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+
+
+class Painter:
+    """A decoder without a network: every mask filled with its measured mean, the largest first."""
+
+    name, spacing_mm, modalities, weights_sha256 = "painter", 8.0, ("CT",), "0" * 64
+    vocabulary = frozenset({"body"})
+
+    def encode(self, image: Volume) -> EncodedImage:
+        return EncodedImage(image, self.name, None)
+
+    def render(
+        self,
+        parse: Parse,
+        context: EncodedImage | None = None,
+        region: Mask | None = None,
+        *,
+        n: int = 1,
+        generator: torch.Generator,
+    ) -> Render:
+        told = {a.entity: float(a.value) for a in parse.attributes if a.type == "mean_attenuation"}
+        out = np.full(parse.geometry.shape, -1000.0, np.float32)
+        for entity in sorted(parse.present_ids, key=lambda i: -parse.masks[i].voxels):
+            mask = parse.masks[entity]
+            out[mask.slices][mask.box] = told.get(entity, 40.0)
+        noise = torch.randn(n, *out.shape, generator=generator).numpy()
+        return Render(out + 5 * noise, parse.geometry, location=out)
+
+    def contrast(
+        self,
+        encoded: EncodedImage,
+        parse: Parse,
+        alternatives: Sequence[Parse],
+        region: Mask,
+        *,
+        draws: int = 1,
+        generator: torch.Generator,
+    ) -> tuple[Contrast, ...]:
+        raise NotImplementedError
+
+
+def test_what_a_decoder_uses_is_told_from_what_it_ignores() -> None:
+    found = {v.field: v for v in examine_fields(Painter(), patients=1)}
+    used = {field for field, v in found.items() if v.used}
+    assert used >= {"attribute: mean_attenuation", "mask: moved", "presence: left out", "tissue: fat"}
+    assert 15 < found["attribute: mean_attenuation"].signed <= 61  # of 60; what lies inside keeps its own
+    ignored = {f for f in found if f.startswith(("relation:", "circumstance:", "name:"))} | {"attribute: texture"}
+    assert ignored & used == set()
+    assert {"relation: abuts", "relation: located_in", "circumstance: phase", "presence: uncertain"} <= set(found)
+
+
+@pytest.mark.parametrize("name", ["direct", "latent"])
+def test_the_shipped_decoders_use_every_field_that_their_cards_say_they_use(name: str) -> None:
+    uses = json.loads((WEIGHTS / name / "config.json").read_text())["uses"]
+    found = examine_fields(load_decoder(name), patients=1, fields=uses)
+    assert {v.field for v in found} == set(uses)
+    assert [v.field for v in found if not v.used] == []
+    card = (WEIGHTS / name / "README.md").read_text()
+    assert [field for field in uses if field not in card] == []
+
+
+def test_a_field_said_to_be_used_and_ignored_fails_the_command(tmp_path: Path) -> None:
+    folder = tmp_path / "direct"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes((WEIGHTS / "direct" / "model.safetensors").read_bytes())
+    config = json.loads((WEIGHTS / "direct" / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"uses": ["relation: supplies"]}))
+    options = ["--patients", "1", "--only", "relation: supplies", "--json"]
+    result = CliRunner().invoke(app, ["honesty", str(folder), *options])
+    assert result.exit_code == 3, result.output
+    assert json.loads(result.stdout)["ignored"] == ["relation: supplies"]
+    assert "said to be used, and ignored: relation: supplies" in result.stderr
