@@ -113,8 +113,8 @@ def test_a_relation_that_the_other_masks_deny_costs_the_most_and_a_gap_of_a_voxe
         return Parse(names, (), [Relation(type="abuts", subject="liver", object="stomach")], geometry=GRID, masks=masks)
 
     flat = _scan(BALL, hu=0.0, outside=0.0)
-    for gap, cost in ((0, 0.0), (1, 0.0), (3, 4.0)):
-        found = clinical_distance(flat, flat, two(0), other_parse=two(gap), entities=["liver"])
+    for first, gap, cost in ((0, 0, 0.0), (0, 1, 0.0), (0, 3, 4.0), (3, 0, 4.0), (3, 3, 0.0)):
+        found = clinical_distance(flat, flat, two(first), other_parse=two(gap), entities=["liver"])
         assert {t.name: t.cost for t in found.entities[0].terms}["relations"] == cost
 
 
@@ -138,3 +138,7 @@ def test_another_grid_is_refused() -> None:
     small = Volume(np.zeros((8, 8, 8), np.float32), Geometry.regular((8, 8, 8), 4.0), "CT", "HU")
     with pytest.raises(ValueError, match="other: expected the grid of the parse"):
         clinical_distance(_scan(BALL), small, _parse(BALL))
+    mask = Mask.from_box((8, 8, 8), (2, 2, 2), np.ones((3, 3, 3), bool))
+    elsewhere = Parse([Entity(id="liver", name="liver")], geometry=small.geometry, masks={"liver": mask})
+    with pytest.raises(ValueError, match="other parse: expected the grid of the parse"):
+        clinical_distance(_scan(BALL), _scan(BALL), _parse(BALL), other_parse=elsewhere)

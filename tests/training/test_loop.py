@@ -201,6 +201,8 @@ def test_two_processes_train_one_network_and_resume_together(phantoms: Path, tmp
     progress = json.loads((run / "checkpoint" / "progress.json").read_text())
     assert progress["step"] == 4
     assert [row["step"] for row in progress["history"]] == [1, 2, 3, 4]
+    schedule = torch.load(run / "checkpoint" / "scheduler.bin", weights_only=True)
+    assert schedule["last_epoch"] == 4  # the rate falls by steps, however many processes take them
     together = load_file(run / "checkpoint" / "model.safetensors")
     _train("direct", phantoms, tmp_path / "alone")
     alone = load_file(tmp_path / "alone" / "checkpoint" / "model.safetensors")

@@ -20,7 +20,7 @@ from synth.distance.relations import relations
 from synth.distance.terms import Look, Term
 from synth.errors import InputError
 from synth.parse import Kind, Parse
-from synth.volume import Volume
+from synth.volume import Geometry, Volume
 
 MARGIN = 6  # voxels
 READ = (Kind.organ, Kind.substructure, Kind.finding)
@@ -87,8 +87,11 @@ def clinical_distance(
         >>> clinical_distance(p.image, p.image, p.parse).mean()
         0.0
     """
-    for what, volume in (("reference", reference), ("other", other), *_named(phases)):
-        difference = parse.geometry.describe_difference(volume.geometry)
+    grids = [("reference", reference.geometry), ("other", other.geometry), *_named(phases)]
+    if other_parse is not None:
+        grids.append(("other parse", other_parse.geometry))
+    for what, grid in grids:
+        difference = parse.geometry.describe_difference(grid)
         if difference is not None:
             raise InputError(what, expected="the grid of the parse", got=difference, fix="resample one to the other")
     found = []
@@ -139,5 +142,5 @@ def _terms(
     return [*found, *terms.enhancement(further[0], further[1], (one, two))]
 
 
-def _named(phases: Mapping[str, tuple[Volume, Volume]] | None) -> list[tuple[str, Volume]]:
-    return [(f"phase {name}", volume) for name, pair in (phases or {}).items() for volume in pair]
+def _named(phases: Mapping[str, tuple[Volume, Volume]] | None) -> list[tuple[str, Geometry]]:
+    return [(f"phase {name}", volume.geometry) for name, pair in (phases or {}).items() for volume in pair]

@@ -14,7 +14,7 @@ APART = 2  # voxels of gap from which two that touched are apart: one more than 
 
 
 def relations(one: Parse, other: Parse, entity: str) -> list[Term]:
-    """How many of the relations declared or derived of the entity, in either parse, the other's masks deny."""
+    """How many of the entity's relations, declared in either parse, hold in the masks of only one of them."""
     edges = {
         (r.type, r.subject, r.object)
         for parse in (one, other)
@@ -23,7 +23,7 @@ def relations(one: Parse, other: Parse, entity: str) -> list[Term]:
     }
     if not edges:
         return []
-    changed = sum(_denied(type, one, a, b) or _denied(type, other, a, b) for type, a, b in edges)
+    changed = sum(_denied(type, one, a, b) != _denied(type, other, a, b) for type, a, b in edges)
     return [Term("relations", float(changed), 0.0)]
 
 

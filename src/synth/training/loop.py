@@ -110,7 +110,10 @@ class _Trainer:
         # A batch without claims leaves the evidence's parameters out.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         accelerator = Accelerator(
-            mixed_precision=config.precision, cpu=not torch.cuda.is_available(), kwargs_handlers=[unused]
+            mixed_precision=config.precision,
+            cpu=not torch.cuda.is_available(),
+            step_scheduler_with_optimizer=False,  # else the rate falls as many times faster as there are processes
+            kwargs_handlers=[unused],
         )
         task.place(accelerator.device)
         model: nn.Module = _Learner(task)
