@@ -65,20 +65,21 @@ def faults(rows: list[Row]) -> Iterable[str]:
 
 def reconstruction(rows: list[Row]) -> Iterable[str]:
     """PSNR, SSIM and error of the organs' mean HU, one line for each method and what it was told."""
-    metrics = ("psnr", "ssim", "mae")
-    yield "\n| tissue | attributes | method | PSNR, dB | SSIM | error of an organ's mean, HU |\n"
-    yield "|---|---|---|---|---|---|\n"
+    metrics = ("psnr", "ssim", "mae", "d_clin", "d_clin_share")
+    yield "\n| tissue | attributes | method | PSNR, dB | SSIM | error of an organ's mean, HU | d_clin | share within 1 |\n"
+    yield "|---|---|---|---|---|---|---|---|\n"
     found = {(r["group"]["tissue"], r["group"]["attributes"], r["method"]) for r in rows}
     for tissue, attributes, method in sorted(found):
         cells = []
         for metric in metrics:
-            (row,) = [
+            found_row = [
                 r
                 for r in rows
                 if (r["group"]["tissue"], r["group"]["attributes"], r["method"]) == (tissue, attributes, method)
                 and (r["metric"], r["group"]["organ"]) == (metric, "all")
+                and r["group"].get("terms", "all") == "all"
             ]
-            cells.append(f"{row['value']:.3g} ({row['low']:.3g} to {row['high']:.3g})")
+            cells += [f"{r['value']:.3g} ({r['low']:.3g} to {r['high']:.3g})" for r in found_row] or [""]
         yield f"| {tissue} | {attributes} | {method} | " + " | ".join(cells) + " |\n"
 
 
