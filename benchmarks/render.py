@@ -66,7 +66,7 @@ def faults(rows: list[Row]) -> Iterable[str]:
 def reconstruction(rows: list[Row]) -> Iterable[str]:
     """PSNR, SSIM and error of the organs' mean HU, one line for each method and what it was told."""
     metrics = ("psnr", "ssim", "mae", "d_clin", "d_clin_share")
-    yield "\n| tissue | attributes | method | PSNR, dB | SSIM | error of an organ's mean, HU | d_clin | share within 1 |\n"
+    yield "\n| tissue | attributes | method | PSNR, dB | SSIM | organ's mean off, HU | d_clin | share within 1 |\n"
     yield "|---|---|---|---|---|---|---|---|\n"
     found = {(r["group"]["tissue"], r["group"]["attributes"], r["method"]) for r in rows}
     for tissue, attributes, method in sorted(found):
