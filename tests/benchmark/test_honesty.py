@@ -3,65 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from synth.benchmark.honesty import examine_fields
 from synth.cli.app import app
-from synth.contracts import Contrast, EncodedImage, Render
 from synth.decoder import load_decoder
 from synth.parse import Parse
-from synth.volume import Mask, Volume
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 
 
-class Painter:
-    """A decoder without a network: every mask filled with its measured mean, the largest first."""
+spec = spec_from_file_location(
+    "small_decoder", Path(__file__).resolve().parents[1] / "residual" / "gaussian_decoder.py"
+)
+assert spec is not None
+assert spec.loader is not None
+small = sys.modules["small_decoder"] = module_from_spec(spec)
+spec.loader.exec_module(small)
 
-    name, spacing_mm, modalities, weights_sha256 = "painter", 8.0, ("CT",), "0" * 64
-    vocabulary = frozenset({"body"})
 
-    def encode(self, image: Volume) -> EncodedImage:
-        return EncodedImage(image, self.name, None)
+class Painter(small.GaussianDecoder):  # type: ignore[misc, name-defined]  # tests are not a package
+    """Every mask filled with its measured mean, the largest first, whatever its name."""
 
-    def render(
-        self,
-        parse: Parse,
-        context: EncodedImage | None = None,
-        region: Mask | None = None,
-        *,
-        n: int = 1,
-        generator: torch.Generator,
-    ) -> Render:
+    def _field(self, parse: Parse) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         told = {a.entity: float(a.value) for a in parse.attributes if a.type == "mean_attenuation"}
-        out = np.full(parse.geometry.shape, -1000.0, np.float32)
+        mean = np.full(parse.geometry.shape, self.rest[0], np.float32)
         for entity in sorted(parse.present_ids, key=lambda i: -parse.masks[i].voxels):
             mask = parse.masks[entity]
-            out[mask.slices][mask.box] = told.get(entity, 40.0)
-        noise = torch.randn(n, *out.shape, generator=generator).numpy()
-        return Render(out + 5 * noise, parse.geometry, location=out)
-
-    def contrast(
-        self,
-        encoded: EncodedImage,
-        parse: Parse,
-        alternatives: Sequence[Parse],
-        region: Mask,
-        *,
-        draws: int = 1,
-        generator: torch.Generator,
-    ) -> tuple[Contrast, ...]:
-        raise NotImplementedError
+            mean[mask.slices][mask.box] = told.get(entity, 40.0)
+        return mean, np.full_like(mean, self.rest[1])
 
 
 def test_what_a_decoder_uses_is_told_from_what_it_ignores() -> None:
-    found = {v.field: v for v in examine_fields(Painter(), patients=1)}
+    found = {v.field: v for v in examine_fields(Painter({}, (-1000.0, 5.0), spacing_mm=8.0), patients=1)}
     used = {field for field, v in found.items() if v.used}
     assert used >= {"attribute: mean_attenuation", "mask: moved", "presence: left out", "tissue: fat"}
     assert 15 < found["attribute: mean_attenuation"].signed <= 61  # of 60; what lies inside keeps its own

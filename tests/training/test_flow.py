@@ -9,25 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from synth.parse import save_bundle
-from synth.phantom import make
 from synth.training.claims import NOTHING
 from synth.training.config import TrainConfig
 from synth.training.direct import ClaimBatch
 from synth.training.flow import CLINICAL_HU, FlowTask
-from synth.volume import write_volume
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "tiny" / "flow.toml"
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> FlowTask:
-    folder = tmp_path_factory.mktemp("phantoms")
-    for seed in range(2):
-        made = make(seed, spacing_mm=(8.0, 8.0, 8.0))
-        write_volume(made.image, folder / "imagesTr" / f"case_{seed:04d}_0000.nii.gz", synthetic=f"seed {seed}")
-        save_bundle(made.parse, folder / "bundles" / f"case_{seed:04d}")
-    return FlowTask(TrainConfig.read(CONFIG, {"data": "", "phantoms": str(folder)}))
+def task(phantoms: Path) -> FlowTask:
+    return FlowTask(TrainConfig.read(CONFIG, {"data": "", "phantoms": str(phantoms)}))
 
 
 def _hidden(task: FlowTask) -> ClaimBatch:

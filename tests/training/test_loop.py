@@ -17,22 +17,11 @@ from typer.testing import CliRunner
 
 from synth.cli.app import app
 from synth.decoder import LatentDecoder, load_decoder
-from synth.parse import save_bundle
 from synth.phantom import make
 from synth.residual import AuditModel
-from synth.volume import resample, write_volume
+from synth.volume import resample
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "tiny"
-
-
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("phantoms")
-    for seed in range(4):
-        made = make(seed, spacing_mm=(8.0, 8.0, 8.0))
-        write_volume(made.image, folder / "imagesTr" / f"case_{seed:04d}_0000.nii.gz", synthetic=f"seed {seed}")
-        save_bundle(made.parse, folder / "bundles" / f"case_{seed:04d}")
-    return folder
 
 
 def _train(task: str, phantoms: Path, run: Path, *options: str) -> dict[str, object]:

@@ -26,10 +26,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from synth.benchmark.edits import CLINICAL, NUISANCE, jitter
 from synth.benchmark.result import Row, bootstrap_interval
 from synth.distance import clinical_distance
-from synth.interop.openkbp import patient_folders, read_patient
+from synth.interop.openkbp import Patient, patient_folders, read_patient
 from synth.parse import Parse
 from synth.pipeline.parallel import each
-from synth.volume import Volume, resample
+from synth.volume import Volume
 
 WINDOW_HU = (-200.0, 300.0)
 MARGIN = 12  # voxels of the crop around the entity
@@ -58,18 +58,13 @@ class Pair:
     scores: Mapping[str, float]
 
 
-def read_cases(folder: Path, spacing_mm: float, limit: int | None = None) -> list[tuple[str, Volume, Parse]]:
+def read_cases(folder: Path, spacing_mm: float, limit: int | None = None) -> list[Patient]:
     """All patients of a folder laid out like OpenKBP, resampled."""
-    cases = []
-    for path in patient_folders(folder)[:limit]:
-        patient = read_patient(path)
-        grid = patient.image.geometry.with_spacing(spacing_mm)
-        cases.append((patient.name, resample(patient.image, grid), patient.parse.resampled(grid)))
-    return cases
+    return [read_patient(path).resampled(spacing_mm) for path in patient_folders(folder)[:limit]]
 
 
 def score_pairs(
-    cases: Sequence[tuple[str, Volume, Parse]],
+    cases: Sequence[Patient],
     *,
     lpips: Measure | None = None,
     seed: int = 0,
@@ -78,8 +73,8 @@ def score_pairs(
 ) -> list[Pair]:
     """Change every entity and score the changes with every method."""
 
-    def one(case: tuple[str, Volume, Parse]) -> list[Pair]:
-        name, image, parse = case
+    def one(case: Patient) -> list[Pair]:
+        name, image, parse = case.name, case.image, case.parse
         rng = np.random.default_rng([seed, *name.encode()])
         found = []
         for entity in parse.present_ids:

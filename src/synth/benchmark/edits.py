@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from synth.distance import terms
-from synth.volume import Mask
+from synth.volume import Geometry, Mask, signed_distance
 
 Image = NDArray[np.float32]
 Edit = Callable[[Image, Mask, float, np.random.Generator], Image]
@@ -164,10 +164,9 @@ def _soft(mask: Mask) -> Image:
     return _f32(ndimage.gaussian_filter(mask.dense().astype(np.float32), SOFT_BORDER))
 
 
-def _depth(mask: Mask) -> NDArray[np.float64]:
-    inside = mask.dense()
-    edt = ndimage.distance_transform_edt
-    return np.asarray(np.where(inside, edt(inside) - 0.5, 0.5 - edt(~inside)))
+def _depth(mask: Mask) -> Image:
+    """Voxels to the surface, positive inside, over the whole image."""
+    return signed_distance(mask, Geometry.regular(mask.shape, 1.0), max(mask.shape)).values
 
 
 def _f32(image: NDArray[np.generic]) -> Image:

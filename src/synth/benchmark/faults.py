@@ -27,7 +27,7 @@ from synth.interop.openkbp import Patient, patient_folders, read_patient
 from synth.parse import Parse
 from synth.pipeline.parallel import each
 from synth.residual import NO_DECODER, AuditModel, examine
-from synth.volume import Mask, Volume, read_volume, resample
+from synth.volume import Mask, Volume, read_volume
 from synth.volume.tissue import body_mask
 
 DISTANCES_MM = {"8-12": (8.0, 12.0), "16-24": (16.0, 24.0), "32-56": (32.0, 56.0)}
@@ -101,10 +101,9 @@ def _score_patient(
     repeats: int,
     through: Callable[[Volume], NDArray[np.float32]] | None,
 ) -> list[Claim]:
-    grid = patient.image.geometry.with_spacing(decoder.spacing_mm)
-    image = resample(patient.image, grid)
-    parse, body = patient.parse.resampled(grid), body_mask(image)
-    encoded = decoder.encode(image if through is None else Volume(through(image), grid, "CT", "HU"))
+    small = patient.resampled(decoder.spacing_mm)
+    image, parse, body = small.image, small.parse, body_mask(small.image)
+    encoded = decoder.encode(image if through is None else Volume(through(image), image.geometry, "CT", "HU"))
     rng = np.random.default_rng([seed, *patient.name.encode()])
     claims = []
     for organ in parse.present_ids * repeats:

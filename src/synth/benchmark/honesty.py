@@ -89,7 +89,7 @@ class _Drawn:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FieldUse:
     """One field over all patients: medians of its effects, and whether it is used."""
 
     field: str
@@ -108,7 +108,7 @@ def examine_fields(
     seed: int = 0,
     fields: Collection[str] | None = None,
     advance: Callable[[], None] = lambda: None,
-) -> list[Verdict]:
+) -> list[FieldUse]:
     """Try every field, or those named, on phantoms that the training did not draw.
 
     Raises InputError for fewer than one patient.
@@ -146,7 +146,7 @@ def changes(parse: Parse, body: Mask) -> Iterator[Change]:
     yield from _circumstance(parse, body)
 
 
-def rows_of(verdicts: Sequence[Verdict]) -> list[Row]:
+def rows_of(verdicts: Sequence[FieldUse]) -> list[Row]:
     """One row a field and number."""
     rows = []
     for v in verdicts:
@@ -198,13 +198,13 @@ def _effect(change: Change, before: _Drawn, after: Render, body: Mask) -> Effect
     )
 
 
-def _verdict(effects: Sequence[Effect]) -> Verdict:
+def _verdict(effects: Sequence[Effect]) -> FieldUse:
     inside, outside, signed, noise = (
         float(np.median([getattr(e, name) for e in effects])) for name in ("inside", "outside", "signed", "noise")
     )
     there = not effects[0].local or inside >= LOCAL * outside
     right = float(np.median([e.signed * e.direction for e in effects])) >= 0
-    return Verdict(
+    return FieldUse(
         effects[0].field, inside, outside, signed, noise, len(effects), inside >= LEAST_HU and there and right
     )
 

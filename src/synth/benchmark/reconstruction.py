@@ -34,7 +34,7 @@ from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse
 from synth.parse.derive import derive_appearance
 from synth.pipeline.parallel import each
-from synth.volume import Mask, Volume, resample
+from synth.volume import Mask, Volume
 from synth.volume.tissue import body_mask
 
 WINDOW_HU = (-1000.0, 1000.0)
@@ -94,10 +94,8 @@ def read_subjects(folder: Path, spacing_mm: float, limit: int | None = None) -> 
     """All patients of a folder laid out like OpenKBP, resampled."""
     subjects = []
     for case in patient_folders(folder)[:limit]:
-        patient = read_patient(case)
-        grid = patient.image.geometry.with_spacing(spacing_mm)
-        image = resample(patient.image, grid)
-        parse = patient.parse.resampled(grid)
+        patient = read_patient(case).resampled(spacing_mm)
+        image, parse = patient.image, patient.parse
         subjects.append(Subject(patient.name, image, parse, with_tissues(parse, image), body_mask(image)))
     return subjects
 

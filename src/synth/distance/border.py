@@ -20,7 +20,7 @@ from scipy import ndimage, sparse
 from scipy.spatial import KDTree
 from skimage.measure import marching_cubes
 
-from synth.volume import Mask, Slices3
+from synth.volume import Geometry, Mask, Slices3, signed_distance
 
 Map = NDArray[np.float32]
 Zone = NDArray[np.bool_]
@@ -54,10 +54,8 @@ class Border:
     @classmethod
     def of(cls, mask: Mask) -> Border:
         """Cut a mask out with room to follow its border."""
-        box = mask.padded_slices(int(REACH + WINDOW) + 1)
-        inside = mask.crop(box)
-        edt = ndimage.distance_transform_edt
-        depth = np.where(inside, edt(inside) - 0.5, 0.5 - edt(~inside)) if not inside.all() else np.ones(inside.shape)
+        field = signed_distance(mask, Geometry.regular(mask.shape, 1.0), REACH + WINDOW)
+        inside = mask.crop(field.slices)
         padded = np.pad(inside, 1).astype(np.float32)
         points, faces, outwards, _ = marching_cubes(padded, 0.5, gradient_direction="descent")
         smooth = ndimage.gaussian_filter(padded, 1.0)
@@ -65,7 +63,7 @@ class Border:
         normals = -np.stack(slope, axis=1).astype(float)
         length = np.linalg.norm(normals, axis=1, keepdims=True)
         normals = np.where(length > 1e-4, normals / np.maximum(length, 1e-4), outwards)
-        return cls(box, inside, depth.astype(np.float32), points.astype(float) - 1, normals, faces.astype(np.int64))
+        return cls(field.slices, inside, field.values, points.astype(float) - 1, normals, faces.astype(np.int64))
 
     @cached_property
     def area(self) -> Floats:

@@ -18,6 +18,7 @@ from scipy import ndimage
 from scipy.stats import wasserstein_distance
 
 from synth.distance.border import LEAST_SEEN, Border, core
+from synth.parse.derive.appearance import smoothed_within
 
 LARGEST = 4.0
 MEAN_HU, HISTOGRAM_HU, ENHANCEMENT_HU = 5.0, 10.0, 10.0
@@ -163,16 +164,8 @@ def band_variance(image: Map, own: NDArray[np.bool_]) -> float | None:
     """HU² of the structure of two voxels and more inside a zone; None where the zone is too small."""
     if np.count_nonzero(own) < LEAST_TEXTURE:
         return None
-    fine, coarse = (_within(image, own, s) for s in TEXTURE_VOXELS)
+    fine, coarse = (smoothed_within(image, own, s) for s in TEXTURE_VOXELS)
     band = (fine - coarse)[own]
     middle = np.median(band)
     spread = OUTLIER * 1.4826 * float(np.median(np.abs(band - middle)))
     return max(float(np.clip(band, middle - spread, middle + spread).var()), 1e-3)  # a speck of metal is no texture
-
-
-def _within(image: Map, own: NDArray[np.bool_], sigma: float) -> Map:
-    """Smoothed without looking outside."""
-    weight = own.astype(np.float32)
-    offset = float(image[own].mean())
-    total = ndimage.gaussian_filter((image - offset) * weight, sigma)
-    return np.asarray(total / np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-6), dtype=np.float32)

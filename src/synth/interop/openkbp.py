@@ -11,7 +11,7 @@ from pathlib import Path
 
 from synth.errors import InputError
 from synth.parse import Circumstance, Entity, Parse, Presence
-from synth.volume import Mask, Volume, read_labels, read_volume
+from synth.volume import Mask, Volume, read_labels, read_volume, resample
 
 ORGANS = {
     1: "brainstem",
@@ -31,6 +31,11 @@ class Patient:
     name: str
     image: Volume
     parse: Parse
+
+    def resampled(self, spacing_mm: float) -> Patient:
+        """The case on an isotropic grid."""
+        grid = self.image.geometry.with_spacing(spacing_mm)
+        return Patient(self.name, resample(self.image, grid), self.parse.resampled(grid))
 
 
 def patient_folders(folder: Path) -> tuple[Path, ...]:

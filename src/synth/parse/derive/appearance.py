@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,15 +118,16 @@ def _texture(region: _Region) -> float | None:
     own = region.own
     if np.count_nonzero(own) < _LEAST_TEXTURE_VOXELS:
         return None
-    fine, coarse = (_smoothed_within(region, scale) for scale in TEXTURE_SCALES_MM)
+    sigmas = [[scale / step for step in region.spacing_mm] for scale in TEXTURE_SCALES_MM]
+    fine, coarse = (smoothed_within(region.image, own, sigma) for sigma in sigmas)
     return float(np.log(max(float((fine - coarse)[own].var()), 1e-4)))
 
 
-def _smoothed_within(region: _Region, scale_mm: float) -> Floats:
-    sigma = [scale_mm / step for step in region.spacing_mm]
-    weight = region.own.astype(np.float32)
-    offset = float(region.image[region.own].mean())
-    total = ndimage.gaussian_filter((region.image - offset) * weight, sigma)
+def smoothed_within(image: Floats, own: Bools, sigma: float | Sequence[float]) -> Floats:
+    """The image smoothed by a Gaussian of `sigma` voxels that does not look outside `own`."""
+    weight = own.astype(np.float32)
+    offset = float(image[own].mean())
+    total = ndimage.gaussian_filter((image - offset) * weight, sigma)
     return np.asarray(total / np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-6), dtype=np.float32)
 
 
