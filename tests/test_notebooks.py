@@ -13,7 +13,7 @@ NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 
 
 def test_the_notebooks_are_there() -> None:
-    assert {"1-parse", "3-audit"} <= {path.stem for path in NOTEBOOKS}
+    assert {"1-parse", "2-render", "3-audit"} <= {path.stem for path in NOTEBOOKS}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from synth.phantom import make as make_phantom
     from synth.pipeline.audit import audit
     from synth.pipeline.preflight import preflight
+    from synth.pipeline.render import RenderPipeline
     from synth.volume import Geometry, Mask, Volume, read_labels, read_volume, write_volume
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __all__ = [
     "Parse",
     "Presence",
     "Relation",
+    "RenderPipeline",
     "SynthError",
     "Volume",
     "__version__",
@@ -72,6 +74,7 @@ _HOMES = {
     "diff": "synth.parse.diff",
     "audit": "synth.pipeline.audit",
     "preflight": "synth.pipeline.preflight",
+    "RenderPipeline": "synth.pipeline.render",
     "Geometry Mask Volume read_labels read_volume write_volume": "synth.volume",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config: dict[str, Any] = COMMON | {"decoder": name, "network": net.config}
         if name == "latent":
             sha256 = load_checkpoint(root / "autoencoder").sha256
-            config |= {"autoencoder": str(root / "autoencoder"), "autoencoder_sha256": sha256}
+            config |= {"autoencoder": "autoencoder", "autoencoder_sha256": sha256}
         save_checkpoint(root / name, net, config)
     return root
 
@@ -164,6 +165,7 @@ def test_a_config_that_is_not_of_its_weights_is_refused_before_memory_is_given_t
     name: str, edit: dict[str, Any], weights: Path, tmp_path: Path
 ) -> None:
     config = json.loads((weights / name / "config.json").read_text()) | edit
+    shutil.copytree(weights / "autoencoder", tmp_path / "autoencoder")
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes((weights / name / "model.safetensors").read_bytes())
     with pytest.raises(InputError, match="fetch the weights again"):
@@ -176,3 +178,71 @@ def test_a_config_that_is_no_object_or_too_long_is_refused(text: str, weights: P
     (tmp_path / "model.safetensors").write_bytes((weights / "direct" / "model.safetensors").read_bytes())
     with pytest.raises(InputError, match=r"config\.json and model\.safetensors"):
         load_decoder(str(tmp_path))
+
+
+def test_a_saved_decoder_draws_the_same_images(
+    decoder: DirectDecoder | LatentDecoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder.save_pretrained(tmp_path / "copy")
+    monkeypatch.setenv("SYNTH_WEIGHTS", str(tmp_path / "nothing"))  # all that is needed is in the folder
+    again = load_decoder(str(tmp_path / "copy"))
+    assert again.weights_sha256 == decoder.weights_sha256
+    one, two = (d.render(_parse(), n=1, generator=_seeded()).images for d in (decoder, again))
+    assert np.array_equal(one, two)
+
+
+def test_a_saved_pair_is_a_pair_again(weights: Path, tmp_path: Path) -> None:
+    pair = FusedDecoder(
+        DirectDecoder.from_pretrained(weights / "direct"), LatentDecoder.from_pretrained(weights / "latent")
+    )
+    pair.save_pretrained(tmp_path)
+    assert FusedDecoder.from_pretrained(tmp_path).weights_sha256 == pair.weights_sha256
+    with pytest.raises(InputError, match="a folder with direct and latent in it"):
+        FusedDecoder.from_pretrained(tmp_path / "nowhere")
+
+
+def test_a_config_cannot_name_an_autoencoder_elsewhere(weights: Path, tmp_path: Path) -> None:
+    shutil.copytree(weights / "latent", tmp_path / "latent")
+    config = json.loads((tmp_path / "latent" / "config.json").read_text())
+    (tmp_path / "latent" / "config.json").write_text(json.dumps(config | {"autoencoder": "../../autoencoder"}))
+    with pytest.raises(InputError, match="a plain name"):
+        LatentDecoder.from_pretrained(tmp_path / "latent")
+
+
+def test_guidance_of_one_is_none_and_more_goes_further_the_same_way(weights: Path) -> None:
+    plain = LatentDecoder.from_pretrained(weights / "latent").with_sampling(steps=1, location=False)
+    drawn = {
+        w: plain.with_sampling(guidance=w).render(_parse(), n=1, generator=_seeded()).images[0] for w in (0.0, 1.0, 1.5)
+    }
+    assert np.array_equal(drawn[1.0], plain.render(_parse(), n=1, generator=_seeded()).images[0])
+    there, further = drawn[1.0] - drawn[0.0], drawn[1.5] - drawn[0.0]
+    assert np.abs(there).max() > 1
+    assert np.corrcoef(there.ravel(), further.ravel())[0, 1] > 0.9
+    assert np.abs(further).mean() > 1.2 * np.abs(there).mean()
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"guidance": -1.0}, {"max_memory_gb": 0.01}])
+def test_a_way_of_drawing_that_there_is_not_is_refused(weights: Path, change: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(change))):
+        LatentDecoder.from_pretrained(weights / "latent").with_sampling(**change)
+
+
+def test_conditions_that_are_not_kept_are_made_again(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synth.decoder.latent.WINDOW", 8)
+    monkeypatch.setattr("synth.decoder.latent.OVERLAP", 2)
+    decoder = LatentDecoder.from_pretrained(weights / "latent").with_sampling(steps=2)
+    kept = decoder.render(_parse(), n=1, generator=_seeded()).images
+    monkeypatch.setattr("synth.decoder.latent.Sampling.conditions_kept", lambda *_: 1)
+    assert np.array_equal(decoder.render(_parse(), n=1, generator=_seeded()).images, kept)
+
+
+def test_tiles_of_the_autoencoder_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = LatentDecoder.from_pretrained(weights / "latent")
+    smooth = np.tile(np.linspace(-200, 200, 64, dtype=np.float32)[:, None, None], (1, 24, 24))
+    image = Volume(smooth, Geometry.regular(smooth.shape, 4.0), "CT", "HU")
+    whole = decoder.reconstruct(image)
+    monkeypatch.setattr("synth.decoder.latent.Sampling.tile", lambda *_: 16)
+    tiled = decoder.reconstruct(image)
+    assert tiled.shape == whole.shape
+    step = np.abs(np.diff(tiled, axis=0)).max() - np.abs(np.diff(whole, axis=0)).max()
+    assert step < 0.1 * np.abs(np.diff(whole, axis=0)).max()

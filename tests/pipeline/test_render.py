@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from synth.errors import InputError
-from synth.pipeline.render import render
+from synth.pipeline.render import RenderPipeline, render
 from synth.volume import Mask, resample_mask
 
 
@@ -78,3 +78,36 @@ def test_bad_requests_are_refused(world):
         render(toy.parse, decoder=decoder, context=toy.image, region=Mask.from_dense(np.ones((4, 4, 4), bool)))
     with pytest.raises(InputError):
         render(toy.parse, decoder=decoder, context=toy.image, region="pancreas")
+
+
+def test_an_image_of_a_batch_is_the_image_of_its_seed_alone(world):
+    toy = world.toy_patient(4)
+    pipeline = RenderPipeline(world.decoder())
+    batch = pipeline(toy.parse, n=3, seed=5, mean=True)
+    assert batch.seeds == (5, 6, 7)
+    for seed, image in zip(batch.seeds, batch.images, strict=True):
+        alone = pipeline(toy.parse, seed=seed)
+        np.testing.assert_array_equal(alone.images[0].array, image.array)
+        assert alone.mean is None
+
+
+def test_the_latent_decoder_shows_its_steps_and_gives_the_mean(world, capsys):
+    toy = world.toy_patient(4)
+    small = toy.parse.cropped((slice(8, 24), slice(8, 24), slice(8, 24)))
+    pipeline = RenderPipeline.from_pretrained("latent")
+    drawn = pipeline(small, steps=2, guidance=1.5, mean=True, progress=True, max_memory_gb=1.0)
+    assert drawn.mean is not None
+    assert drawn.mean.shape == drawn.images[0].shape
+    assert {k: drawn.provenance[k] for k in ("steps", "guidance", "seed")} == {"steps": 2, "guidance": 1.5, "seed": 0}
+    assert "drawing" in capsys.readouterr().err
+    plain = pipeline(small, steps=2)
+    assert not np.array_equal(plain.images[0].array, drawn.images[0].array)
+
+
+def test_what_a_decoder_cannot_do_is_refused(world, tmp_path):
+    toy = world.toy_patient(4)
+    with pytest.raises(InputError, match="which draws in one pass"):
+        RenderPipeline.from_pretrained("direct")(toy.parse, steps=4)
+    with pytest.raises(InputError, match="one with weights"):
+        RenderPipeline(world.decoder()).save_pretrained(tmp_path / "none")
+    assert not (tmp_path / "none").exists()

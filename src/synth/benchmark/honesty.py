@@ -5,69 +5,51 @@
 with the same noise. A field is *used* when the effect is at least `LEAST_HU` on average where the field speaks, twice
 as large there as in the rest of the patient (for fields that speak of a place), and, where it has a direction, goes
 there.
+
+The spread, the texture and the edges of an entity are not in a mean image. They are measured back: in a sample of the
+changed parse and in one of the parse, as they are measured in any image; the effect is the difference, in the
+attribute's own unit, and at least `LEAST_SHARE` of what was asked for.
+
+A field is asked of a parse in which nothing else says the same: the phase where no attenuation was measured, absence
+where no tissue shows what is there, a relation of an entity whose mask is not given.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synth.benchmark.fields import Back, Change, changes
 from synth.benchmark.result import Row
 from synth.contracts import Decoder, Render
+from synth.decoder import LatentDecoder
 from synth.errors import InputError
 from synth.interop import with_tissues
-from synth.parse import ATTRIBUTE_TYPES, Attribute, Kind, Modality, Parse, Phase, Presence
+from synth.parse import Parse
 from synth.parse.derive import derive_appearance
 from synth.phantom import LesionSpec, make, sample_spec
-from synth.volume import Geometry, Mask, dilated
+from synth.volume import Mask, Volume, dilated
 from synth.volume.tissue import body_mask
 
-LEAST_HU, LOCAL = 1.0, 2.0
+LEAST_HU, LEAST_SHARE, LOCAL = 1.0, 0.1, 2.0
 MARGIN_MM = 12.0  # around a place, neither inside nor outside
 SIDE = 64  # voxels of the crop around the left kidney
-ENTITIES = 2  # a field is tried on so many entities of each patient, the largest first
-STEPS = {
-    "mean_attenuation": 60.0,
-    "attenuation_spread": 30.0,
-    "texture": 2.0,
-    "edge_sharpness": 20.0,
-    "enhancement": 60.0,
-}
-UP = ("mean_attenuation", "enhancement")
-DENSER = {"steatosis_grade": -1, "attenuation_class": 1}  # the last category against the first
-ENHANCING = ("aorta", "kidney_left", "kidney_right", "spleen", "portal_vein_and_splenic_vein")
 Image = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """One field of a parse, before and after.
-
-    Attributes:
-        field: what was changed; where: the place that it speaks of; direction: 1 brighter, -1 darker, 0 neither;
-        local: whether it speaks of that place only.
-    """
-
-    field: str
-    before: Parse
-    after: Parse
-    where: Mask
-    direction: int = 0
-    local: bool = True
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one change did to the mean image, in HU.
+    """What one change did to the mean image, in HU, or to what is measured back, in its own unit.
 
     Attributes:
         inside, outside: mean absolute effect where the field speaks and in the rest of the patient; signed: mean effect
             inside; noise: standard deviation of the mean inside between samples of the unchanged parse.
+        least: inside of a field that is used.
     """
 
     field: str
@@ -77,6 +59,7 @@ class Effect:
     noise: float
     direction: int
     local: bool
+    least: float = LEAST_HU
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +100,8 @@ def examine_fields(
         raise InputError("patients", expected="at least 1", got=str(patients), fix="ask for more")
     effects: list[Effect] = []
     quick = copy.copy(decoder)
-    if hasattr(quick, "steps"):
-        quick.steps = 1  # the mean image, all that is asked of a changed parse, takes none
+    if isinstance(quick, LatentDecoder):
+        quick = quick.with_sampling(steps=1)  # the mean image, all that is asked of a changed parse, takes none
     for k in range(patients):
         parse, body = _patient(10_000 + seed + k, decoder.spacing_mm)
         renders: dict[int, _Drawn] = {}
@@ -130,20 +113,13 @@ def examine_fields(
                 renders[key] = _Drawn(
                     change.before, *(_draw(decoder, change.before, s) for s in (seed, seed + 1_000_003))
                 )
-            after = _draw(quick, change.after, seed)
-            effects.append(_effect(change, renders[key], after, body))
+            if change.back is None:
+                effects.append(_effect(change, renders[key], _draw(quick, change.after, seed), body))
+            else:
+                effects.append(_measured_back(change, change.back, renders[key], _draw(decoder, change.after, seed)))
         advance()
     found = dict.fromkeys(e.field for e in effects)
     return [_verdict([e for e in effects if e.field == field]) for field in found]
-
-
-def changes(parse: Parse, body: Mask) -> Iterator[Change]:
-    """Every field that the parse holds, changed."""
-    yield from _presence(parse)
-    yield from _masks_and_names(parse)
-    yield from _attributes(parse)
-    yield from _relations(parse)
-    yield from _circumstance(parse, body)
 
 
 def rows_of(verdicts: Sequence[FieldUse]) -> list[Row]:
@@ -198,6 +174,36 @@ def _effect(change: Change, before: _Drawn, after: Render, body: Mask) -> Effect
     )
 
 
+def _measured_back(change: Change, back: Back, before: _Drawn, after: Render) -> Effect:
+    """What is measured in a sample of the changed parse, less what is in one of the parse with the same noise."""
+    first, second, changed = (
+        _measured(change.before, r.images[0], back.kind) for r in (before.first, before.second, after)
+    )
+    common = first.keys() & second.keys() & changed.keys()
+    if back.entity not in common:
+        return Effect(change.field, 0.0, 0.0, 0.0, 0.0, change.direction, True, LEAST_SHARE * back.step)
+    others = [abs(changed[i] - first[i]) for i in common if i != back.entity]
+    own = changed[back.entity] - first[back.entity]
+    return Effect(
+        change.field,
+        abs(own),
+        float(np.median(others)) if others else 0.0,
+        own,
+        float(np.std([first[back.entity], second[back.entity]], ddof=1)),
+        1,
+        True,
+        LEAST_SHARE * back.step,
+    )
+
+
+def _measured(parse: Parse, array: Image, kind: str) -> dict[str, float]:
+    """Entity -> the numeric attribute as it is in the image."""
+    plain = parse.without_derived()
+    plain = plain.replace(attributes=(), relations=())
+    found = derive_appearance(plain, Volume(array, parse.geometry, "CT", "HU")).attributes
+    return {a.entity: float(a.value) for a in found if a.type == kind}
+
+
 def _verdict(effects: Sequence[Effect]) -> FieldUse:
     inside, outside, signed, noise = (
         float(np.median([getattr(e, name) for e in effects])) for name in ("inside", "outside", "signed", "noise")
@@ -205,93 +211,5 @@ def _verdict(effects: Sequence[Effect]) -> FieldUse:
     there = not effects[0].local or inside >= LOCAL * outside
     right = float(np.median([e.signed * e.direction for e in effects])) >= 0
     return FieldUse(
-        effects[0].field, inside, outside, signed, noise, len(effects), inside >= LEAST_HU and there and right
+        effects[0].field, inside, outside, signed, noise, len(effects), inside >= effects[0].least and there and right
     )
-
-
-def _largest(parse: Parse, ids: Sequence[str]) -> list[str]:
-    return sorted((i for i in ids if i in parse.masks), key=lambda i: -parse.masks[i].voxels)[:ENTITIES]
-
-
-def _presence(parse: Parse) -> Iterator[Change]:
-    for name in ("kidney_left", "spleen"):
-        for entity in parse.by_name(name):
-            if entity.id in parse.masks:
-                where, without = parse.masks[entity.id], parse.without(entity.id)
-                yield Change("presence: left out", parse, without, where)
-                bare = parse.with_presence(entity.id, Presence.absent)
-                yield Change("presence: absent, against left out", without, bare, where)
-                yield Change("presence: uncertain", parse, parse.with_presence(entity.id, Presence.uncertain), where)
-    for name in ("fat", "bone", "body"):
-        for entity in parse.by_name(name):
-            yield Change(
-                f"tissue: {name}", parse, parse.without(entity.id), parse.masks[entity.id], local=name != "body"
-            )
-
-
-def _masks_and_names(parse: Parse) -> Iterator[Change]:
-    for name in ("spleen", "kidney_left"):
-        for entity in parse.by_name(name):
-            if entity.id in parse.masks:
-                own = parse.masks[entity.id]
-                dense = np.roll(own.dense(), 4, axis=1)
-                moved = parse.with_mask(entity.id, Mask.from_dense(dense))
-                where = own.union(moved.masks[entity.id]).difference(own.intersection(moved.masks[entity.id]))
-                yield Change("mask: moved", parse, moved, where)
-                other = next((n for n in ("vertebrae_L3", "lung_lower_lobe_left") if not parse.by_name(n)), "sternum")
-                named = entity.model_copy(update={"name": other})
-                entities = [named if e.id == entity.id else e for e in parse.entities]
-                yield Change("name: soft organ called bone or lung", parse, parse.replace(entities=entities), own)
-
-
-def _attributes(parse: Parse) -> Iterator[Change]:
-    untold = parse.without_derived()  # what is measured says some of what a category says
-    for kind in dict.fromkeys(a.type for a in parse.attributes):
-        base = untold if any(a.type == kind for a in untold.attributes) else parse
-        held = {a.entity: a for a in base.attributes if a.type == kind}
-        for entity in _largest(parse, [i for i in held if parse.entity(i).kind != Kind.tissue]):
-            other, direction = _other(held[entity])
-            after = base.replace(attributes=[other if a.key == other.key else a for a in base.attributes])
-            yield Change(f"attribute: {kind}", base, after, parse.masks[entity], direction)
-
-
-def _other(attribute: Attribute) -> tuple[Attribute, int]:
-    """The attribute with another value, and where the image should go."""
-    kind = ATTRIBUTE_TYPES[attribute.type]
-    if kind.values is None:
-        assert not isinstance(attribute.value, str)  # numeric
-        value = attribute.value + STEPS.get(kind.name, 0.25 * ((kind.high or 100.0) - (kind.low or 0.0)))
-        return attribute.model_copy(update={"value": value}), int(kind.name in UP)
-    scale = [v for v in kind.values if v not in kind.beside_scale]
-    value_of = scale[-1] if attribute.value != scale[-1] else scale[0]
-    direction = DENSER.get(kind.name, 0) * (1 if value_of == scale[-1] else -1)
-    return attribute.model_copy(update={"value": value_of}), direction
-
-
-def _relations(parse: Parse) -> Iterator[Change]:
-    for kind in dict.fromkeys(r.type for r in parse.relations):
-        edges = [r for r in parse.relations if r.type == kind]
-        ends = [i for r in edges for i in (r.subject, r.object) if i in parse.masks]
-        if ends:
-            where = _union([parse.masks[i] for i in dict.fromkeys(ends)], parse.geometry)
-            kept = tuple(r for r in parse.relations if r.type != kind)
-            yield Change(f"relation: {kind}", parse, parse.replace(relations=kept), where)
-
-
-def _circumstance(parse: Parse, body: Mask) -> Iterator[Change]:
-    bright = [parse.masks[e.id] for n in ENHANCING for e in parse.by_name(n) if e.id in parse.masks]
-    plain = parse.circumstance.model_copy(update={"phase": Phase.unenhanced})
-    # A parse that gives each organ's HU has said it already: the phase is asked of one that does not.
-    untold = parse.without_derived()
-    if bright:
-        after = untold.replace(circumstance=plain)
-        yield Change("circumstance: phase", untold, after, _union(bright, parse.geometry), -1)
-    other = untold.circumstance.model_copy(update={"modality": Modality.mr})
-    yield Change("circumstance: modality", untold, untold.replace(circumstance=other), body, local=False)
-
-
-def _union(masks: Sequence[Mask], geometry: Geometry) -> Mask:
-    dense = np.zeros(geometry.shape, bool)
-    for mask in masks:
-        dense[mask.slices] |= mask.box
-    return Mask.from_dense(dense)

@@ -6,6 +6,10 @@ HU, the rest of the body with another), and `nearest_patient` (the CT of the tra
 best, once the centres of the organs are laid on each other). Controls, with everything told: `ours_no_relations`,
 `ours_shuffled` (the measured values dealt out anew among the entities), and `ours_other` (another patient's parse).
 
+LPIPS is taken over the box of the body in the soft-tissue window; the Fréchet distance compares the slices of all
+renders of a method with those of all images (`real`: one half of the images with the other). Of several samples, the
+distance is the mean and `d_clin_worst` that of the farthest.
+
 The group says what all methods were told: `tissue`, whether body, fat, bone and air were entities of the parse, and
 `attributes`, whether the parse held each entity's appearance as measured in the image. Without it the mean fill takes
 the mean HU that the entity has in the other patients. `terms` says which terms of the clinical distance count: `all`,
@@ -25,21 +29,25 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
+from synth.benchmark.perceptual import Perceptual, frechet
 from synth.benchmark.result import Row, bootstrap_interval
 from synth.conditioning import paste
 from synth.decoder import DirectDecoder, LatentDecoder
+from synth.decoder.intensity import AIR_HU
 from synth.distance import ENOUGH, clinical_distance
 from synth.interop import with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse
 from synth.parse.derive import derive_appearance
 from synth.pipeline.parallel import each
-from synth.volume import Mask, Volume
+from synth.volume import Geometry, Mask, Volume
 from synth.volume.tissue import body_mask
 
 WINDOW_HU = (-1000.0, 1000.0)
 SSIM_SIDE = 5  # voxels; seven, the usual, is 28 mm here
 RESAMPLES = 500
+LOOK_HU = (-200.0, 300.0)
+HALVES = 20
 REST = "rest of the body"
 Image = NDArray[np.float32]
 
@@ -100,6 +108,38 @@ def read_subjects(folder: Path, spacing_mm: float, limit: int | None = None) -> 
     return subjects
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Features of the slices of one image (n, D); `method` is "image" for the patient's own."""
+
+    patient: str
+    method: str
+    told: Told
+    features: NDArray[np.float32]
+
+
+def cut(subject: Subject, side: int) -> Subject:
+    """The cube of `side` voxels around the middle of the organs; air where the image is smaller."""
+    ends = [subject.parse.masks[i].slices for i in subject.parse.present_ids]
+    box = []
+    for axis, size in enumerate(subject.image.shape):
+        low, high = min(s[axis].start for s in ends), max(s[axis].stop for s in ends)
+        start = max(0, min((low + high - side) // 2, size - side))
+        box.append(slice(start, min(start + side, size)))
+    slices = (box[0], box[1], box[2])
+    image = padded(subject.image.cropped(slices), side)
+    parse = subject.parse.cropped(slices).resampled(image.geometry)
+    return Subject(subject.name, image, parse, with_tissues(parse, image), body_mask(image))
+
+
+def padded(image: Volume, side: int) -> Volume:
+    """The image with air behind its last voxels, up to `side` each way."""
+    array = np.full((side,) * 3, AIR_HU, np.float32)
+    array[tuple(slice(0, n) for n in image.shape)] = image.array
+    geometry = Geometry((side,) * 3, image.geometry.affine)
+    return Volume(array, geometry, "CT", "HU")
+
+
 def score_subjects(
     subjects: Sequence[Subject],
     training: Sequence[Subject],
@@ -107,36 +147,102 @@ def score_subjects(
     latent: LatentDecoder,
     *,
     seed: int = 0,
+    samples: int = 1,
+    perceptual: Perceptual | None = None,
     workers: int = 1,
     advance: Callable[[], None] = lambda: None,
-) -> list[Score]:
-    """Render every subject with every method and measure."""
+) -> tuple[list[Score], list[Look]]:
+    """Render every subject with every method and measure; looks need `perceptual`."""
     means = {s.name: mean_hu(s) for s in subjects}
 
-    def one(subject: Subject) -> list[Score]:
+    def one(subject: Subject) -> tuple[list[Score], list[Look]]:
         usual = pooled([m for name, m in means.items() if name != subject.name])
         renders = dict(_fills(subject, means[subject.name], usual))
+        more: dict[Told, NDArray[np.float32]] = {}
         renders["autoencoder", ALONE] = latent.reconstruct(subject.image)
         for told in EVERY:
             parse = subject.told(told)
-            drawn = latent.render(parse, generator=torch.Generator().manual_seed(seed))
+            drawn = latent.render(parse, n=samples, generator=torch.Generator().manual_seed(seed))
             plain = direct.render(parse, generator=torch.Generator().manual_seed(seed))
             assert drawn.location is not None  # both decoders always have one
             assert plain.location is not None
             renders |= {("ours", told): drawn.images[0], ("ours_mean", told): drawn.location}
+            more[told] = drawn.images[1:]
             renders["direct", told] = plain.location
         for name, parse in _controls(subject, subjects, np.random.default_rng([seed, *subject.name.encode()])):
             drawn = latent.render(parse, generator=torch.Generator().manual_seed(seed))
             renders[name, EVERYTHING] = _fitted(drawn.images[0], subject.image.shape)
         if training:
             renders["nearest_patient", ALONE] = nearest_patient(subject, training)
-        return [s for (method, told), render in renders.items() for s in measure(subject, method, told, render)]
+        scores = [s for (method, told), render in renders.items() for s in measure(subject, method, told, render)]
+        for told, others in more.items():
+            scores += _of_samples(subject, told, [renders["ours", told], *others])
+        looks = [] if perceptual is None else [Look(subject.name, "image", ALONE, _look(subject, None, perceptual))]
+        for (method, told), render in renders.items():
+            if perceptual is not None:
+                scores.append(Score(subject.name, method, told, "lpips", _lpips(subject, render, perceptual)))
+                looks.append(Look(subject.name, method, told, _look(subject, render, perceptual)))
+        return scores, looks
 
     scores: list[Score] = []
-    for found in each(one, subjects, workers):
+    looks: list[Look] = []
+    for found, seen in each(one, subjects, workers):
         scores += found
+        looks += seen
         advance()
-    return scores
+    return scores, looks
+
+
+def _of_samples(subject: Subject, told: Told, samples: Sequence[Image]) -> Iterator[Score]:
+    """The clinical distance of several samples: their mean, and the farthest of them."""
+    if len(samples) < 2:
+        return
+    found = [clinical_distance(subject.image, subject.image.with_array(s), subject.parse) for s in samples]
+    for terms, without in (("all", ()), ("not_told", MEASURED_TERMS)):
+        values = [d.mean(without) for d in found]
+        for metric, value in (("d_clin_samples", np.mean(values)), ("d_clin_worst", np.max(values))):
+            yield Score(subject.name, "ours", told, metric, float(value), terms=terms)
+
+
+def _seen(subject: Subject, array: Image | None) -> Image:
+    """The box of the body through the soft-tissue window, 0 to 1; the patient's own image for None."""
+    low, high = LOOK_HU
+    shown = subject.image.array if array is None else array
+    return np.asarray((np.clip(shown[subject.body.slices], low, high) - low) / (high - low), np.float32)
+
+
+def _lpips(subject: Subject, render: Image, perceptual: Perceptual) -> float:
+    return perceptual(_seen(subject, None), _seen(subject, render))
+
+
+def _look(subject: Subject, render: Image | None, perceptual: Perceptual) -> NDArray[np.float32]:
+    return perceptual.features(_seen(subject, render))
+
+
+def frechet_rows(looks: Sequence[Look], *, seed: int = 0) -> list[Row]:
+    """One row a method, and the real images against each other, halved at random; nothing without two patients."""
+    real = {look.patient: look.features for look in looks if look.method == "image"}
+    if len(real) < 2:
+        return []
+    names, rng = sorted(real), np.random.default_rng(seed)
+    halves = []
+    for _ in range(HALVES):
+        order = rng.permutation(names).tolist()
+        cut = len(order) // 2
+        halves.append(frechet(_joined(real, order[:cut]), _joined(real, order[cut:])))
+    group = {"arena": "openkbp", "organ": "all"}
+    low, high = (float(q) for q in np.quantile(halves, (0.025, 0.975)))
+    everyone = {**group, **ALONE._asdict()}
+    rows = [Row(everyone, "real", "frechet", float(np.mean(halves)), low, high, len(names))]
+    for method, told in sorted({(look.method, look.told) for look in looks if look.method != "image"}):
+        own = {look.patient: look.features for look in looks if (look.method, look.told) == (method, told)}
+        value = frechet(_joined(own, sorted(own)), _joined(real, sorted(own)))
+        rows.append(Row(group | told._asdict(), method, "frechet", value, math.nan, math.nan, len(own)))
+    return rows
+
+
+def _joined(features: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> NDArray[np.float32]:
+    return np.concatenate([features[name] for name in names])
 
 
 def _controls(subject: Subject, subjects: Sequence[Subject], rng: np.random.Generator) -> Iterator[tuple[str, Parse]]:

@@ -26,6 +26,7 @@ COMMANDS = (
     "train",
     "benchmark",
     "honesty",
+    "weights",
 )
 """Modules of `synth.cli`, each with `register(app)`; the order is the order of `synth --help`."""
 

@@ -8,7 +8,13 @@ import typer
 
 from synth.cli.groups import group
 
-BENCHMARKS = ("benchmark_decision", "benchmark_distance", "benchmark_faults", "benchmark_reconstruction")
+BENCHMARKS = (
+    "benchmark_decision",
+    "benchmark_distance",
+    "benchmark_faults",
+    "benchmark_reconstruction",
+    "benchmark_sampling",
+)
 """Modules of `synth.cli`, each with `register(benchmark_app)`."""
 
 

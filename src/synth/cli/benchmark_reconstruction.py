@@ -23,12 +23,18 @@ def reconstruction(
     seed: Annotated[int, typer.Option(help="Of the latent decoder's noise.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     limit: Annotated[int | None, typer.Option(help="Only the first so many patients.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Of the latent decoder, for the worst of them.")] = 1,
+    lpips: Annotated[
+        Path | None,
+        typer.Option(help="npz of AlexNet and LPIPS weights; without it, neither LPIPS nor Fréchet."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """PSNR, SSIM and error of each organ's mean HU: render, autoencoder, mean-HU fill, nearest training patient."""
     import time
 
-    from synth.benchmark.reconstruction import read_subjects, rows_of, score_subjects
+    from synth.benchmark.perceptual import load_lpips
+    from synth.benchmark.reconstruction import frechet_rows, read_subjects, rows_of, score_subjects
     from synth.benchmark.result import BenchmarkResult
     from synth.decoder import DirectDecoder, LatentDecoder
 
@@ -36,10 +42,25 @@ def reconstruction(
     direct, latent = DirectDecoder.from_pretrained(), LatentDecoder.from_pretrained()
     subjects = read_subjects(data, latent.spacing_mm, limit)
     others = read_subjects(training, latent.spacing_mm) if training else []
+    perceptual = load_lpips(lpips) if lpips else None
     with progress("rendering", total=len(subjects), as_json=as_json) as advance:
-        scores = score_subjects(subjects, others, direct, latent, seed=seed, workers=workers, advance=advance)
+        scores, looks = score_subjects(
+            subjects,
+            others,
+            direct,
+            latent,
+            seed=seed,
+            samples=samples,
+            perceptual=perceptual,
+            workers=workers,
+            advance=advance,
+        )
     options = (
-        f"--seed {seed}" + (f" --training {training.name}" if training else "") + (f" --limit {limit}" if limit else "")
+        f"--seed {seed}"
+        + (f" --training {training.name}" if training else "")
+        + (f" --limit {limit}" if limit else "")
+        + (f" --samples {samples}" if samples > 1 else "")
+        + (f" --lpips {lpips.name}" if lpips else "")
     )
     result = BenchmarkResult(
         benchmark="reconstruction",
@@ -50,6 +71,6 @@ def reconstruction(
             "autoencoder": latent.autoencoder_sha256,
         },
         seconds=time.monotonic() - started,
-        rows=tuple(rows_of(scores, seed=seed)),
+        rows=(*rows_of(scores, seed=seed), *frechet_rows(looks, seed=seed)),
     )
     emit(result.to_json(), as_json, result.table)

@@ -31,7 +31,14 @@ def run(
     modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
     decoder: Annotated[str, typer.Option(help="direct, latent, or a weights folder.")] = "direct",
     n: Annotated[int, typer.Option("-n", help="How many images.")] = 1,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the first image; the next take the numbers that follow.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Of the latent decoder's sampler.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="More than 1 follows the parse more closely (latent decoder).")
+    ] = None,
+    max_memory: Annotated[
+        float | None, typer.Option("--max-memory", help="GB beside images and masks (latent decoder).")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,7 +56,15 @@ def run(
     image = None if context is None else read_volume(context, modality=modality)
     with progress("drawing", as_json=as_json):
         made = render(
-            drawn_from, decoder=decoder, context=image, region=_region(region, drawn_from, image), n=n, seed=seed
+            drawn_from,
+            decoder=decoder,
+            context=image,
+            region=_region(region, drawn_from, image),
+            n=n,
+            seed=seed,
+            steps=steps,
+            guidance=guidance,
+            max_memory_gb=max_memory,
         )
         for path, volume in zip(paths, made.images, strict=True):
             write_volume(volume, path, synthetic=made.mark)

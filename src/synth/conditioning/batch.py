@@ -17,8 +17,8 @@ class SceneBatch:
     """B scene crops, entities padded to the longest.
 
     Attributes: lineage (B, E, D), presence (B, E), numeric (B, E, N), category (B, E, C), geometry (B, E, 7),
-        relations (B, R, E, E), layer (B, E), circumstance (B, 2), valid (B, E) bool; occupancy: B tensors
-        (E_b, x, y, z), not padded, since the masks are by far the largest part.
+        relations (B, R, E, E), layer (B, E), circumstance (B, 2), frame (B, 4), valid (B, E) bool, told (B,) bool;
+        occupancy: B tensors (E_b, x, y, z), not padded, since the masks are by far the largest part.
     """
 
     lineage: Tensor
@@ -29,7 +29,9 @@ class SceneBatch:
     relations: Tensor
     layer: Tensor
     circumstance: Tensor
+    frame: Tensor
     valid: Tensor
+    told: Tensor
     occupancy: tuple[Tensor, ...]
 
     def rows(self, chosen: Tensor) -> SceneBatch:
@@ -68,6 +70,8 @@ def collate(scenes: Sequence[SceneCrop]) -> SceneBatch:
         relations=torch.from_numpy(relations),
         layer=pad("layer"),
         circumstance=torch.from_numpy(np.stack([s.circumstance for s in scenes])),
+        frame=torch.from_numpy(np.stack([s.frame for s in scenes])),
         valid=torch.from_numpy(valid),
+        told=torch.tensor([s.told for s in scenes]),
         occupancy=tuple(torch.from_numpy(s.occupancy) for s in scenes),
     )

@@ -15,7 +15,13 @@ from synth.parse import ATTRIBUTE_TYPES, RELATION_TYPES, VOCABULARY, Presence
 PHASES = ("unenhanced", "arterial", "portal_venous", "delayed")
 MODALITIES = ("CT", "MR")
 PADDING = 0  # index 0 of every table means "nothing said"
-USUAL = {"mean_attenuation": (50.0, 150.0), "attenuation_spread": (30.0, 30.0)}  # centre, half-range: soft tissue
+USUAL = {  # centre, half-range: soft tissue
+    "mean_attenuation": (50.0, 150.0),
+    "attenuation_spread": (30.0, 30.0),
+    "texture": (5.0, 2.0),
+    "edge_sharpness": (20.0, 20.0),
+    "enhancement": (50.0, 100.0),
+}
 MOST = 8.0  # scaled numbers beyond this are cut
 
 

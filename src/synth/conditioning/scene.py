@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from synth.parse import Kind, Parse, Presence
 from synth.volume import Geometry, Mask
 
 GEOMETRY_FEATURES = 7  # log volume, centroid (3), extent (3)
+FRAME_FEATURES = 4  # voxel side, field of view (3)
+FRAME_MM = 4.0, 500.0  # a voxel and a field of view that are 0 and 1
 CHILD_KINDS = (Kind.finding, Kind.substructure)
 
 
@@ -28,7 +30,8 @@ class SceneCrop:
         lineage: (E, D) int64; presence: (E,) int64; numeric: (E, N) float32 with NaN where nothing is said;
         category: (E, C) int64; geometry: (E, 7) float32; relations: (R, E, E) bool;
         layer: (E,) int64, 0 parent, 1 child; circumstance: (2,) int64, modality and phase;
-        occupancy: (E, x, y, z) uint8.
+        frame: (4,) float32, octaves of the voxel's side above 4 mm and sides of the field of view in units of 500 mm;
+        occupancy: (E, x, y, z) uint8; told: whether voxels may ask the tokens, beside what is drawn of them.
     """
 
     lineage: NDArray[np.int64]
@@ -39,7 +42,9 @@ class SceneCrop:
     relations: NDArray[np.bool_]
     layer: NDArray[np.int64]
     circumstance: NDArray[np.int64]
+    frame: NDArray[np.float32]
     occupancy: NDArray[np.uint8]
+    told: bool = field(default=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +146,20 @@ class Scene:
     def without_attributes(self) -> Scene:
         return replace(self, numeric=np.full_like(self.numeric, np.nan), category=np.zeros_like(self.category))
 
+    def thinned(self, rng: np.random.Generator, *, attributes: float, relations: float, masks: float) -> Scene:
+        """The scene with each attribute, each relation and each mask taken away with these chances, independently.
+
+        An entity without its mask stays declared, with its relations.
+        """
+        numeric, category, edges = self.numeric.copy(), self.category.copy(), self.relations.copy()
+        numeric[rng.random(numeric.shape) < attributes] = np.nan
+        category[rng.random(category.shape) < attributes] = 0
+        edges &= rng.random(edges.shape) >= relations
+        undrawn = rng.random(len(self)) < masks
+        measured = np.where(undrawn[:, None], np.float32(0), self.geometry)
+        drawn = tuple(None if gone else m for gone, m in zip(undrawn, self.masks, strict=True))
+        return replace(self, numeric=numeric, category=category, relations=edges, masks=drawn, geometry=measured)
+
     def crop(self, box: tuple[slice, slice, slice], *, nearby_only: bool = True) -> SceneCrop:
         """Arrays over a box of the grid; entities drawn wholly outside the box are left out unless asked for."""
         keep = [i for i, m in enumerate(self.masks) if not nearby_only or m is None or _touches(m, box)]
@@ -159,6 +178,7 @@ class Scene:
             relations=part.relations,
             layer=part.layer,
             circumstance=part.circumstance,
+            frame=_frame(self.grid),
             occupancy=occupancy,
         )
 
@@ -191,6 +211,12 @@ def _geometry(mask: Mask | None, grid: Geometry) -> list[float]:
     extent = np.asarray(mask.box.shape) * spacing / 100.0
     volume_ml = mask.voxels * float(np.prod(spacing)) / 1000.0
     return [float(np.log10(volume_ml + 1e-3)), *centroid.tolist(), *extent.tolist()]
+
+
+def _frame(grid: Geometry) -> NDArray[np.float32]:
+    spacing = np.asarray(grid.spacing_mm)
+    voxel, view = FRAME_MM
+    return np.array([np.log2(spacing.mean() / voxel), *(spacing * grid.shape / view)], np.float32)
 
 
 def _index(table: tuple[str, ...], value: object) -> int:

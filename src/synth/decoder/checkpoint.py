@@ -50,6 +50,19 @@ def weights_folder(name: str) -> Path:
     )
 
 
+def part_of(folder: Path, name: str) -> Path:
+    """The folder of a part that a weights folder names: inside it, beside it, or among the shipped weights.
+
+    Raises InputError for a name that is a path.
+    """
+    if Path(name).name != name:
+        raise InputError(f"{folder}: part", expected="a plain name", got=repr(name), fix="fetch the weights again")
+    for place in (folder / name, folder.parent / name):
+        if (place / CONFIG).exists():
+            return place
+    return weights_folder(name)
+
+
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a weights folder; half-precision tensors come back as float32."""
     try:
@@ -69,12 +82,16 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 def save_checkpoint(folder: Path, model: nn.Module, config: Mapping[str, Any]) -> None:
     """Write a weights folder, tensors as float16; the config last, since it is what makes the folder count."""
+    save_tensors(folder, model.state_dict(), config)
+
+
+def save_tensors(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """As `save_checkpoint`, from tensors by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        k: (v.detach().half() if v.is_floating_point() else v.detach()).contiguous().cpu()
-        for k, v in model.state_dict().items()
+    halves = {
+        k: (v.detach().half() if v.is_floating_point() else v.detach()).contiguous().cpu() for k, v in tensors.items()
     }
-    write_bytes(folder / WEIGHTS, save(tensors))
+    write_bytes(folder / WEIGHTS, save(halves))
     write_bytes(folder / CONFIG, (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from synth.conditioning import Scene, SceneBatch, collate
 from synth.contracts import Box, Contrast, EncodedImage, Render
-from synth.decoder.checkpoint import Checkpoint, load_checkpoint, weights_folder
+from synth.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_folder
 from synth.decoder.config import DecoderConfig, build
 from synth.decoder.direct_net import DirectNet
 from synth.decoder.grid import check_encoded, check_grid, check_region, whole_box
@@ -40,11 +40,16 @@ class DirectDecoder:
         self.net = build(lambda: DirectNet(config.codec, **config.network), checkpoint, "direct decoder")
         self.net.to(memory_format=torch.channels_last_3d)
         self._last: Scene | None = None
+        self._config = checkpoint.config
 
     @classmethod
     def from_pretrained(cls, path: str | Path = "direct") -> DirectDecoder:
         """Load by name (shipped weights) or by folder."""
         return cls(load_checkpoint(weights_folder(str(path))))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a weights folder that `from_pretrained` reads."""
+        save_checkpoint(Path(folder), self.net, self._config)
 
     def encode(self, image: Volume) -> EncodedImage:
         check_grid(image.geometry, self.spacing_mm, "image")

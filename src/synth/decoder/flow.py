@@ -43,10 +43,18 @@ def times(steps: int, *, shift: float = 1.0) -> Tensor:
     return shift * t / (1 + (shift - 1) * t)
 
 
-def sample(velocity: Velocity, noise: Tensor, steps: int, *, shift: float = 1.0) -> Tensor:
+def sample(
+    velocity: Velocity,
+    noise: Tensor,
+    steps: int,
+    *,
+    shift: float = 1.0,
+    advance: Callable[[], None] = lambda: None,
+) -> Tensor:
     """Integrate dx/dt = velocity(x, t) from t = 1 (noise) to t = 0; velocity gets t as (B,).
 
-    Heun's second evaluation is skipped on the last step, where the velocity at t = 0 is not trained.
+    Heun's second evaluation is skipped on the last step, where the velocity at t = 0 is not trained. `advance` is
+    called after every step.
     """
     x = noise
     grid = times(steps, shift=shift).to(noise)
@@ -56,7 +64,23 @@ def sample(velocity: Velocity, noise: Tensor, steps: int, *, shift: float = 1.0)
         if after > 0:
             v = (v + velocity(guess, after.expand(len(x)))) / 2
         x = x + (after - now) * v
+        advance()
     return x
+
+
+def guided(told: Velocity, untold: Velocity, weight: float) -> Velocity:
+    """Classifier-free guidance: v = v_untold + weight (v_told - v_untold) (Ho and Salimans 2022, eq. 6).
+
+    With a weight of 1, `told` itself: what is compared is never guided.
+    """
+    if weight == 1.0:
+        return told
+
+    def velocity(x: Tensor, t: Tensor) -> Tensor:
+        base = untold(x, t)
+        return base + weight * (told(x, t) - base)
+
+    return velocity
 
 
 def mean_of_data(velocity: Velocity, noise: Tensor) -> Tensor:
@@ -66,5 +90,5 @@ def mean_of_data(velocity: Velocity, noise: Tensor) -> Tensor:
         >>> mean_of_data(lambda x, t: x - 3.0, torch.randn(1, 2, 2, 2, 2)).unique()
         tensor([3.])
     """
-    one = torch.ones(len(noise))
+    one = torch.ones(len(noise), device=noise.device)
     return (noise - velocity(noise, one) - noise - velocity(-noise, one)) / 2

@@ -40,12 +40,24 @@ class FusedDecoder:
 
     @classmethod
     def from_pretrained(cls, path: str | Path = "fused") -> FusedDecoder:
-        """The shipped pair; there is nothing else to load, so `path` must be "fused"."""
-        if str(path) != cls.name:
+        """The shipped pair, or a folder with both: one named `direct`, one named `latent`."""
+        if str(path) == cls.name:
+            return cls(DirectDecoder.from_pretrained(), LatentDecoder.from_pretrained())
+        parts = [Path(path) / name for name in (DirectDecoder.name, LatentDecoder.name)]
+        missing = [p for p in parts if not p.is_dir()]
+        if missing:
             raise InputError(
-                "fused decoder", expected=repr(cls.name), got=str(path), fix="name a direct or latent folder"
+                "fused decoder",
+                expected=f"{cls.name!r}, or a folder with {' and '.join(p.name for p in parts)} in it",
+                got=str(path),
+                fix="name a direct or latent folder",
             )
-        return cls(DirectDecoder.from_pretrained(), LatentDecoder.from_pretrained())
+        return cls(DirectDecoder.from_pretrained(parts[0]), LatentDecoder.from_pretrained(parts[1]))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write both weights folders into one."""
+        self.direct.save_pretrained(Path(folder) / self.direct.name)
+        self.latent.save_pretrained(Path(folder) / self.latent.name)
 
     def encode(self, image: Volume) -> EncodedImage:
         """Encode with both; the payload holds both."""

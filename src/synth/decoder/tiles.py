@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,10 +21,11 @@ from synth.decoder.flow import Velocity
 Window = tuple[slice, slice, slice]
 
 
-def windows_over(shape: Sequence[int], side: int, overlap: int) -> list[Window]:
-    """Windows of `side` (or the whole axis, where that is shorter) that overlap by `overlap` at least.
+def windows_over(shape: Sequence[int], side: int, overlap: int, *, multiple: int = 1) -> list[Window]:
+    """Windows of `side` (or the whole axis, where that is shorter) that overlap by about `overlap` at least.
 
-    Raises ValueError where the overlap leaves no step.
+    Starts are multiples of `multiple`, as the sides of the shape and of the windows are. Raises ValueError where the
+    overlap leaves no step.
 
     Example:
         >>> [w[0] for w in windows_over((20, 8, 8), 12, 4)]
@@ -35,9 +36,28 @@ def windows_over(shape: Sequence[int], side: int, overlap: int) -> list[Window]:
     axes = []
     for size in shape:
         count = 1 + max(0, math.ceil((size - side) / (side - overlap)))
-        starts = [round(k * (size - side) / (count - 1)) for k in range(count)] if count > 1 else [0]
+        steps = [k * (size - side) / (count - 1) for k in range(count)] if count > 1 else [0.0]
+        starts = [multiple * round(s / multiple) for s in steps]
         axes.append([slice(s, min(s + side, size)) for s in starts])
     return [(x, y, z) for x, y, z in itertools.product(*axes)]
+
+
+def mapped(function: Callable[[Tensor], Tensor], x: Tensor, side: int, overlap: int, *, factor: float = 1.0) -> Tensor:
+    """`function` of x (1, C, x, y, z) made window by window and blended, (1, C', factor x, factor y, factor z) float32.
+
+    `function` multiplies every side by `factor` (0.5 for an encoder that halves, 2 for a decoder that doubles), and the
+    windows' sides and starts are multiples of what it divides by.
+    """
+    out, weight = torch.empty(0), torch.zeros([round(n * factor) for n in x.shape[2:]])
+    for window in windows_over(x.shape[2:], side, overlap, multiple=max(1, round(1 / factor))):
+        part = function(x[(slice(None), slice(None), *window)]).float()
+        into = tuple(slice(round(s.start * factor), round(s.stop * factor)) for s in window)
+        tent = _tent(part.shape[2:]).to(part)
+        if not out.numel():
+            out, weight = torch.zeros(1, part.shape[1], *weight.shape).to(part), weight.to(part)
+        out[(slice(None), slice(None), *into)] += tent * part
+        weight[into] += tent
+    return out / weight
 
 
 def blended(parts: Sequence[tuple[Window, Velocity]]) -> Velocity:

@@ -7,8 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from synth import __version__
-from synth.contracts import Decoder, Render
+from synth.contracts import Decoder, EncodedImage, Render
 from synth.errors import InputError
 from synth.parse import Parse
 from synth.volume import Geometry, Mask, Volume, resample, resample_mask
@@ -26,10 +29,18 @@ MOST = 64  # images in one call: each is a whole volume in memory
 
 @dataclass(frozen=True, eq=False)
 class RenderedImages:
-    """Synthetic images of one parse, and what makes them again."""
+    """Synthetic images of one parse, and what makes them again.
+
+    Attributes:
+        images: one volume for each seed; seeds: `seed=s, n=1` makes the image of s alone.
+        mean: the mean of all such images, where it was asked for.
+        provenance: package, decoder, hash of its weights, first seed, how it was drawn, hash of the context.
+    """
 
     images: tuple[Volume, ...]
+    seeds: tuple[int, ...]
     provenance: Mapping[str, Any]
+    mean: Volume | None = None
 
     @property
     def mark(self) -> str:
@@ -38,66 +49,176 @@ class RenderedImages:
         return f"synth {p['package']} {p['decoder']} {str(p['weights_sha256'])[:8]} seed {p['seed']}"
 
 
-def render(
-    parse: Parse,
-    *,
-    decoder: str | Decoder = "direct",
-    context: Volume | None = None,
-    region: str | Mask | None = None,
-    n: int = 1,
-    seed: int = 0,
-) -> RenderedImages:
-    """Draw n images of a parse.
+class RenderPipeline:
+    """A decoder with everything around it: grids, seeds, regions of an image, progress, provenance.
 
-    With `context`, only `region` is redrawn: the id of a delineated entity, or a mask on the grid of the context.
+    Args:
+        decoder: any that keeps the contract of `synth.contracts`.
 
-    Raises:
-        InputError: a context without region or the reverse, grids that differ, an id without a mask, n out of range.
+    Example:
+        >>> import synth
+        >>> pipeline = RenderPipeline.from_pretrained("direct")
+        >>> phantom = synth.make_phantom(0, spacing_mm=(8.0, 8.0, 8.0))
+        >>> drawn = pipeline(phantom.parse, n=2, seed=7)
+        >>> drawn.seeds, drawn.images[0].unit
+        ((7, 8), 'HU')
     """
-    if not 1 <= n <= MOST:
-        raise InputError("number of images", expected=f"1 to {MOST}", got=str(n), fix="draw the rest with another seed")
-    if (context is None) != (region is None):
-        got = "only the region" if context is None else "only the image"
-        raise InputError(
-            "render", expected="an image together with the region to redraw", got=got, fix="give both or none"
-        )
-    drawing = _decoder(decoder)
-    generator = torch.Generator().manual_seed(seed)
-    if context is None or region is None:
-        grid = parse.geometry.with_spacing(drawing.spacing_mm)
-        drawn = drawing.render(_on(parse, grid), n=n, generator=generator)
-        images = [Volume(array, grid, drawing.modalities[0], "HU") for array in drawn.images]  # type: ignore[arg-type] # a modality
-    else:
-        images = _within(parse, context, _region(parse, region, context.geometry), drawing, n, generator)
-    provenance = {
-        "package": __version__,
-        "decoder": drawing.name,
-        "weights_sha256": drawing.weights_sha256,
-        "seed": seed,
-        "context_sha256": None if context is None else context.sha256(),
-    }
-    return RenderedImages(tuple(images), provenance)
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path = "latent") -> RenderPipeline:
+        """A shipped decoder by name, or a weights folder; no network is used.
+
+        Raises InputError for anything else.
+        """
+        from synth.decoder.registry import load_decoder
+
+        return cls(load_decoder(str(path)))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the decoder's weights to a folder that `from_pretrained` reads.
+
+        Raises InputError for a decoder that has none to write.
+        """
+        save = getattr(self.decoder, "save_pretrained", None)
+        if save is None:
+            raise InputError("decoder", expected="one with weights", got=self.decoder.name, fix="save another")
+        save(folder)
+
+    def __call__(
+        self,
+        parse: Parse,
+        *,
+        context: Volume | None = None,
+        region: str | Mask | None = None,
+        n: int = 1,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        max_memory_gb: float | None = None,
+        mean: bool = False,
+        progress: bool = False,
+    ) -> RenderedImages:
+        """Draw n images of a parse.
+
+        Args:
+            context, region: with an image only the region in it is redrawn: the id of a delineated entity, or a mask on
+                the grid of the image.
+            seed: of the first image; the next take the numbers that follow.
+            steps, guidance, max_memory_gb: of decoders that sample (`synth.decoder.Sampling`), None for their own.
+            mean: give the mean image as well, where the decoder has one.
+            progress: show a bar on stderr or in the notebook.
+
+        Raises:
+            InputError: a context without region or the reverse, grids that differ, an id without a mask, n out of
+                range, steps for a decoder that takes none.
+        """
+        if not 1 <= n <= MOST:
+            got, fix = str(n), "draw the rest with another seed"
+            raise InputError("number of images", expected=f"1 to {MOST}", got=got, fix=fix)
+        if (context is None) != (region is None):
+            got = "only the region" if context is None else "only the image"
+            raise InputError(
+                "render", expected="an image together with the region to redraw", got=got, fix="give both or none"
+            )
+        settings = {"steps": steps, "guidance": guidance, "max_memory_gb": max_memory_gb}
+        asked = {name: value for name, value in settings.items() if value is not None}
+        seeds = tuple(range(seed, seed + n))
+        with _bar(n, progress) as advance:
+            decoder = _sampling(self.decoder, asked, mean, advance)
+            place = None if context is None or region is None else _Place.of(context, region, parse, decoder)
+            scene = _on(parse, _grid(parse, place, decoder))
+            given: tuple[EncodedImage | None, Mask | None] = (None, None) if place is None else place.given
+            images, centre = [], None
+            for number in seeds:
+                generator = torch.Generator().manual_seed(number)
+                drawn = decoder.render(scene, *given, n=1, generator=generator)
+                images.append(_volume(drawn.images[0], drawn, place, decoder))
+                if mean and centre is None and drawn.location is not None:
+                    centre = _volume(drawn.location, drawn, place, decoder)
+                advance(None)
+        provenance = {
+            "package": __version__,
+            "decoder": decoder.name,
+            "weights_sha256": decoder.weights_sha256,
+            "seed": seed,
+            "context_sha256": None if context is None else context.sha256(),
+            **{name: value for name, value in drawn.provenance.items() if name in ("steps", "guidance")},
+        }
+        return RenderedImages(tuple(images), seeds, provenance, centre)
 
 
-def _within(
-    parse: Parse, context: Volume, region: Mask, decoder: Decoder, n: int, generator: torch.Generator
-) -> list[Volume]:
-    """The context with the region redrawn.
+def render(parse: Parse, *, decoder: str | Decoder = "direct", **arguments: Any) -> RenderedImages:
+    """Draw images of a parse with a decoder, its name, or its weights folder: `RenderPipeline` in one call."""
+    pipeline = RenderPipeline.from_pretrained(decoder) if isinstance(decoder, str) else RenderPipeline(decoder)
+    return pipeline(parse, **arguments)
 
-    On the decoder's grid the region is drawn; what goes back to the finer grid is the change that it makes, so that
-    nothing is blurred where nothing is redrawn.
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """A region of an image, on its own grid and on the decoder's.
+
+    What goes back to the finer grid is the change that the decoder makes, so that nothing is blurred where nothing is
+    redrawn.
     """
-    grid = context.geometry.with_spacing(decoder.spacing_mm)
-    small = resample(context, grid)
-    hidden = resample_mask(region, context.geometry, grid)
-    drawn: Render = decoder.render(_on(parse, grid), decoder.encode(small), hidden, n=n, generator=generator)
-    inside = region.dense()
-    return [context.with_array(_pasted(context, Volume(array, grid), inside)) for array in drawn.images]
+
+    context: Volume
+    inside: NDArray[np.bool_]
+    grid: Geometry
+    given: tuple[EncodedImage, Mask]
+
+    @classmethod
+    def of(cls, context: Volume, region: str | Mask, parse: Parse, decoder: Decoder) -> _Place:
+        mask = _region(parse, region, context.geometry)
+        grid = context.geometry.with_spacing(decoder.spacing_mm)
+        hidden = resample_mask(mask, context.geometry, grid)
+        return cls(context, mask.dense(), grid, (decoder.encode(resample(context, grid)), hidden))
 
 
-def _pasted(context: Volume, drawn: Volume, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    fine = resample(drawn, context.geometry)
-    return np.where(inside, np.rint(fine.array), context.array).astype(np.float32)
+def _sampling(
+    decoder: Decoder, asked: Mapping[str, Any], mean: bool, advance: Callable[[float | None], None]
+) -> Decoder:
+    """The decoder, told how to draw; raises InputError where it draws in one way only."""
+    change = getattr(decoder, "with_sampling", None)
+    if change is None:
+        if asked:
+            got = f"{', '.join(asked)} for {decoder.name!r}, which draws in one pass"
+            raise InputError("render", expected="a decoder that samples", got=got, fix="use the latent decoder")
+        return decoder
+    steps = int(asked.get("steps", decoder.sampling.steps))  # type: ignore[attr-defined]  # it changes its sampling
+    changed: Decoder = change(**asked, location=mean, advance=lambda: advance(0.99 / steps))
+    return changed
+
+
+@contextmanager
+def _bar(total: int, shown: bool) -> Iterator[Callable[[float | None], None]]:
+    """A progress bar over images; what is handed out moves on by a part of one, or, with None, to the next whole."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=not shown) as bar:
+        task = bar.add_task("drawing", total=total)
+        done = [0.0]
+
+        def advance(part: float | None) -> None:
+            done[0] = math.floor(done[0]) + 1.0 if part is None else done[0] + part
+            bar.update(task, completed=done[0])
+
+        yield advance
+
+
+def _grid(parse: Parse, place: _Place | None, decoder: Decoder) -> Geometry:
+    return parse.geometry.with_spacing(decoder.spacing_mm) if place is None else place.grid
+
+
+def _volume(array: NDArray[np.float32], drawn: Render, place: _Place | None, decoder: Decoder) -> Volume:
+    """The image on the decoder's grid, or, with a place, the context with the region redrawn."""
+    if place is None:
+        return Volume(array, drawn.geometry, decoder.modalities[0], "HU")  # type: ignore[arg-type]  # a modality
+    fine = resample(Volume(array, place.grid), place.context.geometry)
+    return place.context.with_array(np.where(place.inside, np.rint(fine.array), place.context.array).astype(np.float32))
 
 
 def _region(parse: Parse, region: str | Mask, geometry: Geometry) -> Mask:
@@ -121,11 +242,3 @@ def _region(parse: Parse, region: str | Mask, geometry: Geometry) -> Mask:
 
 def _on(parse: Parse, grid: Geometry) -> Parse:
     return parse if grid.matches(parse.geometry, atol=1e-6) else parse.resampled(grid)
-
-
-def _decoder(decoder: str | Decoder) -> Decoder:
-    if not isinstance(decoder, str):
-        return decoder
-    from synth.decoder.registry import load_decoder
-
-    return load_decoder(decoder)

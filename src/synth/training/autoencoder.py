@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synth.conditioning import Codec
-from synth.decoder.autoencoder import Autoencoder, compress
+from synth.decoder.autoencoder import Autoencoder
 from synth.decoder.checkpoint import save_checkpoint
 from synth.decoder.holes import take
-from synth.decoder.intensity import AIR_HU, clamp_hu
+from synth.decoder.intensity import AIR_HU, clamp_hu, compress
 from synth.parse import VOCABULARY
-from synth.training.cases import Case, load_cases
+from synth.training.cases import load_cases
 from synth.training.config import TrainConfig
 from synth.training.direct import device_of
+from synth.training.prepared import Case
 
 RANGE_HU = 2000.0  # the window -1000..1000 HU of the reported PSNR
 
@@ -30,10 +31,10 @@ class AutoencoderTask:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         codec = Codec.for_names(VOCABULARY.names)
-        self.sets = [load_cases(s, codec, config.spacing_mm) for s in config.sets]
+        self.sets = [load_cases(s, codec, config.spacing_mm, config.cache) for s in config.sets]
         weights = np.array([s.weight for s in config.sets])
         self.chance = weights / weights.sum()
-        self.held_out = [load_cases(s, codec, config.spacing_mm) for s in config.validation]
+        self.held_out = [load_cases(s, codec, config.spacing_mm, config.cache) for s in config.validation]
         torch.manual_seed(config.seed)
         self.model: nn.Module = Autoencoder(**config.model)
 
@@ -94,7 +95,7 @@ class AutoencoderTask:
         save_checkpoint(folder, model, config)
 
 
-def _random_crop(cases: list[Case], side: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _random_crop(cases: Sequence[Case], side: int, rng: np.random.Generator) -> NDArray[np.float32]:
     case = cases[int(rng.integers(len(cases)))]
     centre = case.body.indices()[rng.integers(case.body.voxels)]
     starts = [

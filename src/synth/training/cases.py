@@ -5,23 +5,28 @@ A set is a folder in one of `LAYOUTS`; adding a layout is one function and one l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from synth.conditioning import Codec, Scene
+from synth.conditioning import Codec
 from synth.errors import InputError
 from synth.interop import import_labels, with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse, load_bundle
-from synth.parse.derive import derive_appearance
+from synth.parse.derive import derive_appearance, derive_relations
+from synth.training.prepared import INDEX, Case, Prepared, StoredCases, digest, store
 from synth.training.scanner import another_scanner
-from synth.volume import Mask, Volume, read_volume, resample
+from synth.volume import Volume, read_volume, resample
 from synth.volume.tissue import body_mask
+
+NOT_PREPARED: dict[str, Any] = {"weight": 1.0, "crop": 0, "batch": 0, "keep": 0}
+"""Settings that change nothing in how a case is prepared."""
 
 HELD_OUT = 26  # the last cases of openkbp/train and of the phantoms select models and calibrate; never trained on
 
@@ -36,8 +41,10 @@ class SetConfig:
         limit: use the first so many cases only; 0 for all.
         scanners: put every case through another scanner, drawn by its number, so that what is calibrated on few
             machines does not take their sharpness for granted.
+        keep: with a cache, how many cases stay in memory, the others are read when they are drawn; 0 for all.
         tissue: add body, fat, bone and air, drawn from the image by threshold, as entities.
         appearance: measure the appearance of every entity, for scenes that no claim is judged in.
+        relations: read the spatial relations off the masks, where the set comes without.
     """
 
     layout: str
@@ -48,34 +55,37 @@ class SetConfig:
     limit: int = 0
     tissue: bool = False
     appearance: bool = False
+    relations: bool = False
     scanners: bool = False
+    keep: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One image on the decoder's grid.
+def load_cases(config: SetConfig, codec: Codec, spacing_mm: float, cache: str | None = None) -> Sequence[Case]:
+    """All cases of a set, resampled; with a `cache` folder they are prepared there once, and read from it.
 
-    Attributes: name; hu: (X, Y, Z) float32; scene: every entity, with what was declared about it; body: the patient
-        without air around; measured: the scene with appearance measured from the image, where that was asked for.
+    Raises InputError when there is none.
     """
-
-    name: str
-    hu: NDArray[np.float32]
-    scene: Scene
-    body: Mask
-    measured: Scene | None = None
-
-
-def load_cases(config: SetConfig, codec: Codec, spacing_mm: float) -> list[Case]:
-    """All cases of a set, resampled; raises InputError when there is none."""
-    cases = [
-        make_case(*read, codec, spacing_mm, tissue=config.tissue, appearance=config.appearance)
-        for read in read_set(config)
-    ]
+    cases: Sequence[Case]
+    if cache is None:
+        cases = [
+            make_case(
+                *read, codec, spacing_mm, tissue=config.tissue, appearance=config.appearance, relations=config.relations
+            )
+            for read in read_set(config)
+        ]
+    else:
+        folder = Path(cache) / digest((replace(config, **NOT_PREPARED), spacing_mm), Path(config.path))
+        folder.mkdir(parents=True, exist_ok=True)
+        store((partial(_prepared, config, spacing_mm, read) for read in read_set(config)), folder)
+        cases = StoredCases(folder, codec, config.keep) if (folder / INDEX).exists() else []
     if not cases:
         got = f"none for layout {config.layout!r}, which sets {HELD_OUT} aside where it is split"
         raise InputError(config.path, expected="at least one case", got=got, fix="give a larger set")
     return cases
+
+
+def _prepared(config: SetConfig, spacing_mm: float, read: tuple[str, Volume, Parse]) -> Prepared:
+    return prepare(*read, spacing_mm, tissue=config.tissue, appearance=config.appearance, relations=config.relations)
 
 
 def read_set(config: SetConfig) -> Iterator[tuple[str, Volume, Parse]]:
@@ -100,15 +110,33 @@ def make_case(
     *,
     tissue: bool = False,
     appearance: bool = False,
+    relations: bool = False,
 ) -> Case:
+    """Put one image and its parse on the decoder's grid, in the indices of a codec."""
+    return prepare(name, image, parse, spacing_mm, tissue=tissue, appearance=appearance, relations=relations).case(
+        codec
+    )
+
+
+def prepare(
+    name: str,
+    image: Volume,
+    parse: Parse,
+    spacing_mm: float,
+    *,
+    tissue: bool = False,
+    appearance: bool = False,
+    relations: bool = False,
+) -> Prepared:
     """Put one image and its parse on the decoder's grid."""
     grid = image.geometry.with_spacing(spacing_mm)
     small, parse = resample(image, grid), parse.resampled(grid)
+    if relations:
+        parse = derive_relations(parse)
     if tissue:
         parse = with_tissues(parse, small)
-    scene = Scene.from_parse(parse, codec)
-    measured = Scene.from_parse(derive_appearance(parse, small), codec, like=scene) if appearance else None
-    return Case(name, small.array, scene, body_mask(small), measured)
+    measured = derive_appearance(parse, small) if appearance else None
+    return Prepared(name, small, parse, body_mask(small), measured)
 
 
 def _openkbp(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:

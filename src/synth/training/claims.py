@@ -7,17 +7,19 @@ random places, and entities dropped at random, keep the shape of the hole from t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.conditioning import Scene, SceneCrop
+from synth.conditioning import Codec, Scene, SceneCrop
 from synth.decoder.holes import Hole, hole_in_box, take
 from synth.decoder.intensity import AIR_HU
 from synth.fault import jitter
 from synth.parse import Kind
-from synth.training.cases import Case
+from synth.training.prepared import Case
+from synth.training.repaint import repainted
 from synth.training.scanner import another_scanner
 from synth.volume import Mask
 
@@ -25,13 +27,22 @@ TRUE, MOVED, NOTHING = 1, 0, -1
 SHIFT_MM = (8.0, 64.0)
 SAME_DICE = 0.8  # a moved mask that still overlaps this much is no false claim
 MEASURED = 0.6  # share of examples without a claim whose scene tells the measured appearance, where there is one
+REPAINTED = 0.5  # share of those whose image is changed where some entities are, and their appearance with it
+THINNED = (0.0, 0.2, 0.6)  # chances, one drawn for each example, of an attribute and of a relation to be left unsaid
+MASKS_TOO = 0.3  # a mask is left out with this share of such a chance
+TOKENS_DROPPED = 0.1  # share of examples in which voxels cannot ask the tokens
+NOTHING_TOLD = 0.05  # share of examples without a claim whose scene is empty: what guidance starts from
+LEAST_CONTRASTED = 16  # voxels of an entity in the crop
 ANYWHERE = 0.1  # share of examples without a claim that lie anywhere in the image, in air as well, and are all hidden
 JITTERED = 0.6  # share of claims, true or moved, whose surface is jittered: a rough surface must not tell them apart
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One crop: the scene with and without the claim, the hole, and the truth: claim true (1), moved (0), none (-1)."""
+    """One crop: the scene with and without the claim, the hole, and the truth: claim true (1), moved (0), none (-1).
+
+    Without a claim both scenes are one object, or the second lacks the entity whose mask is the core of the hole.
+    """
 
     claimed: SceneCrop
     unclaimed: SceneCrop
@@ -45,19 +56,32 @@ class ClaimSampler:
     """Draws examples from cases, every draw from the generator it is given.
 
     Args:
-        cases: to draw from; crop: side of the cubes, voxels.
+        cases: to draw from; crop: side of the cubes, voxels; codec: that the scenes are in.
         empty: share of examples without a claim; whole: share of those in which everything is hidden, so that the crop
-            is rendered from the scene alone.
+            is rendered from the scene alone; contrasted: share of those whose second scene lacks one entity;
+            repaint: share of those with measured appearance whose image is changed, and what is declared with it.
     """
 
-    def __init__(self, cases: list[Case], crop: int, *, empty: float = 0.2, whole: float = 0.3) -> None:
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        crop: int,
+        codec: Codec,
+        *,
+        empty: float = 0.2,
+        whole: float = 0.3,
+        contrasted: float = 0.0,
+        repaint: float = REPAINTED,
+    ) -> None:
         self.cases, self.crop, self.whole = cases, crop, whole
+        self.contrasted, self.repaint = contrasted, repaint
+        self.columns = {name: (i, centre, half) for i, (name, centre, half) in enumerate(codec.numeric)}
         self.chance = [(1 - empty) / 2, (1 - empty) / 2, empty]
-        self.claimable = [_claimable(case) for case in cases]
 
     def draw(self, rng: np.random.Generator) -> Example:
         which = int(rng.integers(len(self.cases)))
-        case, rows = self.cases[which], self.claimable[which]
+        case = self.cases[which]
+        rows = _claimable(case.scene)
         kind = rng.choice([TRUE, MOVED, NOTHING], p=self.chance) if rows else NOTHING
         if kind == NOTHING:
             return self._unclaimed(case, rng)
@@ -91,14 +115,51 @@ class ClaimSampler:
         blob = _ellipsoid(case, rng)
         anywhere = rng.random() < ANYWHERE
         box = _box_anywhere(case, self.crop, rng) if anywhere else _box_near(blob, self.crop, rng)
-        crop = scene.crop(box)
         # What was measured is true of this image only.
         hu, inside = _image(case, box, rng) if measured is None else _as_it_is(case, box)
+        if measured is not None and rng.random() < self.repaint:
+            hu, scene = repainted(hu, scene, box, self.columns, rng)
+        scene, told = _thinned(scene, rng)
         hole = hole_in_box(blob, box, margin=0)
         if anywhere or rng.random() < self.whole:
             everywhere = np.ones_like(hole.core)
             hole = Hole(box, everywhere, everywhere)
-        return Example(crop, crop, hu, inside, hole, NOTHING)
+        crop = replace(scene.crop(box), told=told)
+        less, core = crop, hole.core
+        if rng.random() < self.contrasted:
+            less, core = self._less(scene, box, crop, core, rng)
+        return Example(crop, less, hu, inside, Hole(box, core, hole.hidden), NOTHING)
+
+    def _less(
+        self,
+        scene: Scene,
+        box: tuple[slice, slice, slice],
+        crop: SceneCrop,
+        core: NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> tuple[SceneCrop, NDArray[np.bool_]]:
+        """The crop without one entity that is drawn in it, and where that is; both unchanged where there is none."""
+        rows = [i for i in _claimable(scene) if _voxels_in(scene.masks[i], box) >= LEAST_CONTRASTED]
+        if not rows:
+            return crop, core
+        row = int(rng.choice(rows))
+        mask = scene.masks[row]
+        assert mask is not None  # claimable rows have masks
+        rest = scene.select([i for i in range(len(scene)) if i != row])
+        return replace(rest.crop(box), told=crop.told), hole_in_box(mask, box, margin=0).core
+
+
+def _thinned(scene: Scene, rng: np.random.Generator) -> tuple[Scene, bool]:
+    """The scene with parts of it taken away at random, and whether the tokens may be asked."""
+    if rng.random() < NOTHING_TOLD:
+        return scene.select([]), True
+    attributes, relations, masks = (float(rng.choice(THINNED)) for _ in range(3))
+    thin = scene.thinned(rng, attributes=attributes, relations=relations, masks=masks * MASKS_TOO)
+    return thin, bool(rng.random() >= TOKENS_DROPPED)
+
+
+def _voxels_in(mask: Mask | None, box: tuple[slice, slice, slice]) -> int:
+    return 0 if mask is None else int(np.count_nonzero(hole_in_box(mask, box, margin=0).core))
 
 
 def moved_mask(own: Mask, case: Case, rng: np.random.Generator) -> Mask | None:
@@ -117,8 +178,7 @@ def moved_mask(own: Mask, case: Case, rng: np.random.Generator) -> Mask | None:
     return None
 
 
-def _claimable(case: Case) -> list[int]:
-    scene = case.scene
+def _claimable(scene: Scene) -> list[int]:
     return [
         i
         for i, mask in enumerate(scene.masks)

@@ -25,8 +25,11 @@ class TrainConfig:
         minutes: stop after this long even before `steps` (0: no limit); the run can be resumed.
         checkpoint_every, validate_every, validation_batches: in steps and batches.
         workers: processes that draw batches ahead; 0 draws them between the steps.
+        cache: folder in which cases are prepared once and read from; without it all are prepared at every start.
         autoencoder: weights folder that the flow works in.
         start: weights folder whose tensors a new run begins with; what it lacks begins as in any new network.
+        freeze: beginnings of the names of parameters that stay as they are.
+        gradient_checkpointing: compute activations again on the way back instead of keeping them.
         sets, validation: what is trained on and what the curve is measured on.
         model: arguments of the network's constructor; loss: weights of the loss terms.
     """
@@ -48,8 +51,11 @@ class TrainConfig:
     validate_every: int = 250
     validation_batches: int = 16
     workers: int = 0
+    cache: str | None = None
     autoencoder: str | None = None
     start: str | None = None
+    freeze: tuple[str, ...] = ()
+    gradient_checkpointing: bool = False
     model: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, float] = field(default_factory=dict)
 
@@ -75,6 +81,7 @@ class TrainConfig:
                 raise InputError(f"{path.name}: {key}", expected="tables", got=repr(entries), fix=f"write [[{key}]]")
             raw[key] = tuple(_set(path, entry, places) for entry in entries)
         try:
+            raw["freeze"] = tuple(raw.get("freeze", ()))
             return cls(**raw)._checked(path.name)
         except TypeError as error:
             raise InputError(

@@ -17,16 +17,18 @@ from synth.conditioning import Codec, SceneBatch, collate
 from synth.decoder.checkpoint import save_checkpoint
 from synth.decoder.direct_net import DirectNet
 from synth.parse import VOCABULARY
-from synth.training.cases import Case, load_cases
+from synth.training.cases import load_cases
 from synth.training.claims import MOVED, NOTHING, TRUE, ClaimSampler, Example
 from synth.training.config import TrainConfig
+from synth.training.prepared import Case
 
 
 @dataclass(frozen=True, eq=False)
 class ClaimBatch:
     """B claims as 2B network inputs: first all scenes with their claim, then all without.
 
-    Attributes: scene of 2B rows; hu, hidden, inside, core: (B, 1, X, Y, Z) float32; truth: (B,) in {1, 0, -1}.
+    Attributes: scene of 2B rows; hu, hidden, inside, core: (B, 1, X, Y, Z) float32; truth: (B,) in {1, 0, -1};
+        contrasted: (B,) bool, no claim, but two scenes.
     """
 
     scene: SceneBatch
@@ -35,6 +37,7 @@ class ClaimBatch:
     inside: Tensor
     core: Tensor
     truth: Tensor
+    contrasted: Tensor
 
     def to(self, device: torch.device) -> ClaimBatch:
         return ClaimBatch(**{name: part.to(device) for name, part in vars(self).items()})
@@ -53,6 +56,7 @@ def stack(examples: Sequence[Example]) -> ClaimBatch:
         inside=cube([e.inside for e in examples]),
         core=cube([e.hole.core for e in examples]),
         truth=torch.tensor([e.truth for e in examples]),
+        contrasted=torch.tensor([e.truth == NOTHING and e.claimed is not e.unclaimed for e in examples]),
     )
 
 
@@ -66,11 +70,16 @@ class DirectTask:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.codec = Codec.for_names(VOCABULARY.names)
-        self.sets = [load_cases(s, self.codec, config.spacing_mm) for s in config.sets]
-        self.samplers = [ClaimSampler(cases, s.crop) for cases, s in zip(self.sets, config.sets, strict=True)]
+        self.sets = [load_cases(s, self.codec, config.spacing_mm, config.cache) for s in config.sets]
+        self.samplers = [
+            ClaimSampler(cases, s.crop, self.codec) for cases, s in zip(self.sets, config.sets, strict=True)
+        ]
         weights = np.array([s.weight for s in config.sets])
         self.chance = weights / weights.sum()
-        self.held_out = [ClaimSampler(load_cases(s, self.codec, config.spacing_mm), s.crop) for s in config.validation]
+        self.held_out = [
+            ClaimSampler(load_cases(s, self.codec, config.spacing_mm, config.cache), s.crop, self.codec)
+            for s in config.validation
+        ]
         torch.manual_seed(config.seed)
         self.model: nn.Module = DirectNet(self.codec, **tuples(config.model))
 

@@ -10,7 +10,8 @@ loss can hold (`synth.distance`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,47 +21,91 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synth.conditioning import Codec
-from synth.decoder.autoencoder import FACTOR, Autoencoder
 from synth.decoder.checkpoint import fill, load_checkpoint, save_checkpoint, weights_folder
 from synth.decoder.flow import interpolate, velocity_target
-from synth.decoder.latent_net import FlowNet, blank, to_latent
+from synth.decoder.intensity import compress
+from synth.decoder.latent_net import Condition, FlowNet, blank, to_latent
+from synth.decoder.maisi import MaisiFlowNet
+from synth.decoder.networks import AnyFlowNet, make_autoencoder, make_flow
+from synth.decoder.sketch import MEAN
 from synth.parse import VOCABULARY
 from synth.training.cases import load_cases
 from synth.training.claims import MOVED, NOTHING, ClaimSampler
 from synth.training.config import TrainConfig
-from synth.training.direct import ClaimBatch, claims_auroc, device_of, renamed_codec, stack, tuples
+from synth.training.direct import ClaimBatch, claims_auroc, device_of, renamed_codec, stack
+from synth.training.prepared import Case
 
+AUTOENCODER = "autoencoder"  # folder of its weights in those that are written
 FROM_SCENE = 0.1  # share of claims that are rendered without context
 EMPTY, WHOLE = 0.5, 0.7  # examples without a claim, and those of them rendered from the scene alone
 FROM_NOISE = 0.25  # share of times that are 1: there the velocity gives the mean of all images
 WINDOW_HU = 1500.0  # of the image; what is drawn is not cut, or nothing would pull it back
 MEAN_HU = 300.0  # an error of the mean image that weighs 1
 CLINICAL_HU, CLINICAL_VOXELS = 20.0, 8  # an error of an entity's mean that weighs 1, and the least of it in a crop
+CONTRASTED = 0.3  # share of examples without a claim that are also asked about without one of their entities
+CONTRAST_GAIN = 4.0  # of the difference of errors inside
+AWAY = 2  # latent voxels from an entity where taking it out must change nothing
+WEIGHTS = {"matching": 1.0, "claims": 0.1, "mean": 0.3, "clinical": 0.0, "sketch": 0.0, "contrast": 0.0}
 CLAIM_TIMES = (0.2, 0.7)  # where the errors of the two scenes differ most
 
 
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """What one batch of B examples shows.
+
+    Attributes:
+        squared, without: (B, x, y, z) squared velocity errors with the first and with the second scene.
+        hole: (B, x, y, z) latent voxels that count; whole: (B,) bool, where no context was given.
+        mean: of the mean image, in units of `MEAN_HU`²; clinical: of the entities' means, in units of `CLINICAL_HU`.
+        sketch: of the sketch, in compressed intensities; contrast: of the region contrast.
+    """
+
+    squared: Tensor
+    without: Tensor
+    hole: Tensor
+    whole: Tensor
+    mean: Tensor
+    clinical: Tensor
+    sketch: Tensor
+    contrast: Tensor
+
+
 class FlowTask:
-    """Loss = flow-matching error where the scene is true + `claims` x cross-entropy of the evidence."""
+    """Loss = flow-matching error where the scene is true + further terms, weighed by the config (else `WEIGHTS`).
+
+    `claims`: cross-entropy of the evidence. `mean`: of the mean image. `clinical`: of the entities' mean attenuation.
+    `sketch`: of what the scene declares against the image. `contrast`: with and without an entity, at the same noise,
+    the velocities must agree away from it, and the error must be larger without it where it is.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.codec = Codec.for_names(VOCABULARY.names)
-        self.sets = [load_cases(s, self.codec, config.spacing_mm) for s in config.sets]
+        self.sets = [load_cases(s, self.codec, config.spacing_mm, config.cache) for s in config.sets]
         self.samplers = [
-            ClaimSampler(cases, s.crop, empty=EMPTY, whole=WHOLE)
+            ClaimSampler(cases, s.crop, self.codec, empty=EMPTY, whole=WHOLE, contrasted=CONTRASTED)
             for cases, s in zip(self.sets, config.sets, strict=True)
         ]
         weights = np.array([s.weight for s in config.sets])
         self.chance = weights / weights.sum()
-        self.held_out = [ClaimSampler(load_cases(s, self.codec, config.spacing_mm), s.crop) for s in config.validation]
+        self.held_out = [
+            ClaimSampler(load_cases(s, self.codec, config.spacing_mm, config.cache), s.crop, self.codec)
+            for s in config.validation
+        ]
         checkpoint = load_checkpoint(weights_folder(config.autoencoder or "autoencoder"))
-        self.autoencoder = Autoencoder(**checkpoint.config["network"])
+        self.autoencoder = make_autoencoder(checkpoint.config["network"])
         fill(self.autoencoder, checkpoint, "autoencoder")
         self.autoencoder.requires_grad_(False)
-        self.autoencoder_sha256 = checkpoint.sha256
+        self.autoencoder_config = checkpoint.config
+        self.autoencoder_sha256, self.factor = checkpoint.sha256, self.autoencoder.factor
         torch.manual_seed(config.seed)
-        latents = self.autoencoder.latent_channels
-        self.model: nn.Module = FlowNet(self.codec, latent_channels=latents, **tuples(config.model))
+        network = {"latent_channels": self.autoencoder.latent_channels} | config.model
+        if network.get("kind") != "maisi":
+            network["factor"] = self.autoencoder.factor
+        model = make_flow(self.codec, network)
+        if model.sketch is not None:
+            model.sketch.fit(usual_hu(self.codec, self.sets))
+        self.model: nn.Module = model
 
     def place(self, device: torch.device) -> None:
         """The autoencoder goes where the network is."""
@@ -71,44 +116,46 @@ class FlowTask:
         return stack([self.samplers[which].draw(rng) for _ in range(self.config.sets[which].batch)])
 
     def loss(self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        assert isinstance(model, FlowNet)
-        errors, hole, whole, pictures = self.errors(model, batch, rng)
+        assert isinstance(model, FlowNet | MaisiFlowNet)
+        found = self.errors(model, batch, rng)
         moved = batch.truth == MOVED
-        explained = torch.where(moved[:, None, None, None], errors[1], errors[0])
-        matching = (explained * hole).sum() / hole.sum().clamp_min(1)
-        claimed = (batch.truth != NOTHING) & ~whole
-        claims = torch.zeros((), device=hole.device)
+        explained = torch.where(moved[:, None, None, None], found.without, found.squared)
+        terms = {
+            "matching": (explained * found.hole).sum() / found.hole.sum().clamp_min(1),
+            "claims": torch.zeros((), device=found.hole.device),
+            "mean": found.mean,
+            "clinical": found.clinical,
+            "sketch": found.sketch,
+            "contrast": found.contrast,
+        }
+        claimed = (batch.truth != NOTHING) & ~found.whole
         if bool(claimed.any()):
-            logit = model.evidence(errors[1] - errors[0], hole)
-            claims = F.binary_cross_entropy_with_logits(logit[claimed], batch.truth[claimed].float())
-        weight = self.config.loss
-        mean, clinical = pictures
-        total = matching + weight.get("claims", 0.1) * claims + weight.get("mean", 0.3) * mean
-        total = total + weight.get("clinical", 0.0) * clinical
-        terms = {"matching": matching, "claims": claims, "mean": mean, "clinical": clinical}
+            logit = model.evidence(found.without - found.squared, found.hole)
+            terms["claims"] = F.binary_cross_entropy_with_logits(logit[claimed], batch.truth[claimed].float())
+        weights = WEIGHTS | self.config.loss
+        total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         return total, {name: float(term.detach()) for name, term in terms.items()}
 
-    def errors(
-        self, model: nn.Module, batch: ClaimBatch, rng: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """Squared velocity errors (2, B, x, y, z) with and without the claim, the hole, which crops were whole, and the
-        errors of the images that follow from one step: of the mean image, and of the entities' means.
+    def errors(self, model: AnyFlowNet, batch: ClaimBatch, rng: torch.Generator) -> Errors:
+        """What the network makes of both scenes of each example, at the same noise and time.
 
-        Where there is no claim both scenes are the same, and are asked about once.
+        Where both scenes are the same they are asked about once.
         """
         count, device = len(batch.truth), batch.hu.device
-        claimed = (batch.truth != NOTHING).nonzero()[:, 0]
-        rows = torch.cat([torch.arange(count, device=device), claimed + count])
+        asked = ((batch.truth != NOTHING) | batch.contrasted).nonzero()[:, 0]
+        rows = torch.cat([torch.arange(count, device=device), asked + count])
 
         def drawn(*shape: int) -> Tensor:
             return torch.rand(*shape, generator=rng, device=device)
 
         whole = drawn(count) < FROM_SCENE
-        inside = 1 - to_latent(1 - batch.inside)
-        hole = torch.where(whole[:, None, None, None, None], torch.ones_like(inside), to_latent(batch.hidden))
+        inside = 1 - to_latent(1 - batch.inside, self.factor)
+        hole = torch.where(
+            whole[:, None, None, None, None], torch.ones_like(inside), to_latent(batch.hidden, self.factor)
+        )
         with torch.no_grad():
             data = self.autoencoder.encode(batch.hu).float()
-            context = self.autoencoder.encode(blank(batch.hu, hole)).float()
+            context = self.autoencoder.encode(blank(batch.hu, hole, self.factor)).float()
         anywhere = torch.sigmoid(torch.randn(count, generator=rng, device=device))
         anywhere = torch.where(drawn(count) < FROM_NOISE, torch.ones_like(anywhere), anywhere)
         between = CLAIM_TIMES[0] + (CLAIM_TIMES[1] - CLAIM_TIMES[0]) * drawn(count)
@@ -116,14 +163,27 @@ class FlowTask:
         noise = torch.randn(data.shape, generator=rng, device=device)
         target = velocity_target(data, noise)
         noisy = interpolate(data, noise, t)
-        asked = [torch.cat([v, v[claimed]]) for v in (noisy, t, context, hole, inside)]
-        velocity = model(*asked[:2], batch.scene.rows(rows), *asked[2:])
+        condition = model.condition(batch.scene.rows(rows))
+        x, time, *around = (torch.cat([v, v[asked]]) for v in (noisy, t, context, hole, inside))
+        velocity = model.velocity(x, time, condition, *around)
         with torch.autocast(device.type, enabled=False):
-            squared = ((velocity.float() - torch.cat([target, target[claimed]])) ** 2).mean(dim=1)
-        without = squared[:count].index_copy(0, claimed, squared[count:])
+            squared = ((velocity.float() - torch.cat([target, target[asked]])) ** 2).mean(dim=1)
+        without = squared[:count].index_copy(0, asked, squared[count:])
         estimate = noisy - t[:, None, None, None, None] * velocity.float()[:count]
-        pictures = self._picture_errors(batch, estimate * hole + data * (1 - hole), t, hole * inside)
-        return torch.stack([squared[:count], without]), (hole * inside)[:, 0], whole, pictures
+        seen = hole * inside
+        mean, clinical = self._picture_errors(batch, estimate * hole + data * (1 - hole), t, seen)
+        apart = (velocity[count:] - velocity[:count][asked]).float()
+        gap = (without - squared[:count])[asked]
+        return Errors(
+            squared=squared[:count],
+            without=without,
+            hole=seen[:, 0],
+            whole=whole,
+            mean=mean,
+            clinical=clinical,
+            sketch=_sketch_error(condition, batch),
+            contrast=_contrast_error(apart, gap, seen[asked, 0], batch.core[asked], batch.contrasted[asked]),
+        )
 
     def _picture_errors(self, batch: ClaimBatch, latents: Tensor, t: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
         """Of the places without a claim: the squared error of the mean image, in units of `MEAN_HU`, where t is 1, and
@@ -134,7 +194,7 @@ class FlowTask:
             return zero, zero
         made = self.autoencoder.decode(latents[rows]).float()
         true = batch.hu[rows].clamp(-WINDOW_HU, WINDOW_HU)
-        seen = F.interpolate(hole[rows], scale_factor=FACTOR)
+        seen = F.interpolate(hole[rows], scale_factor=self.factor)
         first = (t[rows] == 1).float()[:, None, None, None, None] * seen
         mean = (((made - true) / MEAN_HU) ** 2 * first).sum() / first.sum().clamp_min(1)
         off = []
@@ -149,7 +209,7 @@ class FlowTask:
 
     @torch.no_grad()
     def validate(self, model: nn.Module, batches: int) -> dict[str, float]:
-        assert isinstance(model, FlowNet)
+        assert isinstance(model, FlowNet | MaisiFlowNet)
         model.eval()
         device = device_of(model)
         scores: dict[str, float] = {}
@@ -158,11 +218,11 @@ class FlowTask:
             for k in range(batches):
                 rng, noise = np.random.default_rng([77, k]), torch.Generator(device).manual_seed(k)
                 batch = stack([sampler.draw(rng) for _ in range(settings.batch)]).to(device)
-                errors, hole, whole, _ = self.errors(model, batch, noise)
-                claimed = (batch.truth != NOTHING) & ~whole
-                logits.append(model.evidence(errors[1] - errors[0], hole)[claimed])
+                found = self.errors(model, batch, noise)
+                claimed = (batch.truth != NOTHING) & ~found.whole
+                logits.append(model.evidence(found.without - found.squared, found.hole)[claimed])
                 truths.append(batch.truth[claimed])
-                matching.append((errors[0] * hole).sum() / hole.sum().clamp_min(1))
+                matching.append((found.squared * found.hole).sum() / found.hole.sum().clamp_min(1))
             key = settings.layout
             scores[f"{key}/auroc"] = claims_auroc(truths, logits)
             scores[f"{key}/matching"] = float(torch.stack(matching).mean())
@@ -170,16 +230,62 @@ class FlowTask:
         return scores
 
     def export(self, model: nn.Module, folder: Path, facts: Mapping[str, Any]) -> None:
-        assert isinstance(model, FlowNet)
+        assert isinstance(model, FlowNet | MaisiFlowNet)
         config = {
             "decoder": "latent",
             "spacing_mm": self.config.spacing_mm,
             "modalities": ["CT"],
-            "autoencoder": self.config.autoencoder or "autoencoder",
+            "autoencoder": AUTOENCODER,
             "autoencoder_sha256": self.autoencoder_sha256,
             "codec": renamed_codec(self.codec, self.sets).to_json(),
             "network": model.config,
             "training": dict(facts)
             | {"sets": [[s.layout, len(c)] for s, c in zip(self.config.sets, self.sets, strict=True)]},
         }
+        save_checkpoint(folder / AUTOENCODER, self.autoencoder, self.autoencoder_config)
         save_checkpoint(folder, model, config)
+
+
+def usual_hu(codec: Codec, sets: Sequence[Sequence[Case]]) -> dict[str, float]:
+    """The mean attenuation of each name over the cases in which it was measured, each set counting the same."""
+    (slot,) = [(i, centre, half) for i, (name, centre, half) in enumerate(codec.numeric) if name == MEAN]
+    column, centre, half = slot
+    found: dict[str, list[float]] = {}
+    for cases in sets:
+        own: dict[str, list[float]] = {}
+        for case in cases:
+            if case.measured is not None:
+                values = case.measured.numeric[:, column] * half + centre
+                for name, value in zip(case.measured.names, values.tolist(), strict=True):
+                    if not np.isnan(value):
+                        own.setdefault(name, []).append(value)
+        for name, some in own.items():
+            found.setdefault(name, []).append(float(np.mean(some)))
+    return {name: float(np.mean(some)) for name, some in found.items()}
+
+
+def _sketch_error(condition: Condition, batch: ClaimBatch) -> Tensor:
+    """Mean absolute error of the sketch over the examples without a claim, whose scenes are true."""
+    rows = (batch.truth == NOTHING).nonzero()[:, 0]
+    if condition.sketch is None or not len(rows):
+        return torch.zeros((), device=batch.hu.device)
+    seen = batch.inside[rows]
+    off = (condition.sketch[rows] - compress(batch.hu[rows])).abs() * seen
+    return off.sum() / seen.sum().clamp_min(1)
+
+
+def _contrast_error(apart: Tensor, gap: Tensor, hole: Tensor, core: Tensor, contrasted: Tensor) -> Tensor:
+    """Zero-ish where an entity matters in its place and nowhere else.
+
+    apart: (A, C, x, y, z) difference of velocities; gap: (A, x, y, z) error without less error with; hole: as gap;
+    core: (A, 1, X, Y, Z) the entity; contrasted: (A,) bool.
+    """
+    place = to_latent(core, core.shape[-1] // hole.shape[-1])
+    near = F.max_pool3d(place, 2 * AWAY + 1, stride=1, padding=AWAY)[:, 0]
+    inside, outside = place[:, 0] * hole, (1 - near) * hole
+    use = contrasted & (inside.sum(dim=(1, 2, 3)) > 0)
+    if not bool(use.any()):
+        return torch.zeros((), device=gap.device)
+    agree = (apart**2).mean(dim=1)[use] * outside[use]
+    gained = (gap * inside).sum(dim=(1, 2, 3))[use] / inside.sum(dim=(1, 2, 3))[use]
+    return agree.sum() / outside[use].sum().clamp_min(1) + F.softplus(-CONTRAST_GAIN * gained).mean()

@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,10 +21,22 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset
 
 from synth.decoder.checkpoint import begin_from, load_checkpoint, weights_folder
+from synth.errors import InputError
 from synth.training.config import TrainConfig
+
+BLOCKS = (
+    "Block",
+    "GraphBlock",
+    "CrossAttention",
+    "DiffusionUNetResnetBlock",
+    "SpatialTransformer",
+    "SpatialAttentionBlock",
+)
+"""Classes of modules, ours and MONAI's, that gradient checkpointing wraps."""
 
 Log = Callable[[Mapping[str, Any]], None]
 
@@ -68,6 +80,7 @@ def train(task: Task, config: TrainConfig, run: Path, weights: Path, *, log: Log
     saved = _last_checkpoint(run)
     if saved is None and config.start:
         begin_from(task.model, load_checkpoint(weights_folder(config.start)))
+    _freeze(task.model, config.freeze)
     trainer = _Trainer.of(task, config)
     step, history = (0, []) if saved is None else _resume(trainer.accelerator, saved)
     batches = trainer.batches(step)
@@ -119,12 +132,15 @@ class _Trainer:
         model: nn.Module = _Learner(task)
         if not torch.cuda.is_available():
             model = model.to(memory_format=torch.channels_last_3d)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        learned = [p for p in model.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(learned, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _rate(s, config))
         model, optimiser, schedule = accelerator.prepare(model, optimiser, schedule)
         network = accelerator.unwrap_model(model).network
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         accelerator.register_for_checkpointing(average)
+        if config.gradient_checkpointing:
+            recompute(network)
         return cls(task, config, accelerator, model, optimiser, schedule, average)
 
     def batches(self, first: int) -> Iterator[tuple[Any, int]]:
@@ -199,6 +215,33 @@ class _Batches(Dataset[tuple[Any, int]]):
         rng = np.random.default_rng([self.seed, number, self.process])
         seed = int(rng.integers(2**62))
         return self.task.batch(rng), seed
+
+
+def recompute(network: nn.Module) -> None:
+    """Keep no activations inside the network's blocks; they are computed again when gradients ask for them."""
+
+    def wrapped(forward: Callable[..., Any]) -> Callable[..., Any]:
+        def again(*args: Any, **kwargs: Any) -> Any:
+            if not torch.is_grad_enabled():
+                return forward(*args, **kwargs)
+            return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+        return again
+
+    for module in network.modules():
+        if type(module).__name__ in BLOCKS:
+            module.forward = wrapped(module.forward)
+
+
+def _freeze(network: nn.Module, beginnings: Sequence[str]) -> None:
+    """Raises InputError for a beginning that no parameter has."""
+    names = [name for name, _ in network.named_parameters()]
+    for beginning in beginnings:
+        if not any(name.startswith(beginning) for name in names):
+            got, fix = f"{beginning!r}, which none begins with", "correct the config"
+            raise InputError("freeze", expected="the beginning of a parameter's name", got=got, fix=fix)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not name.startswith(tuple(beginnings)))
 
 
 def _rate(step: int, config: TrainConfig) -> float:

@@ -1,0 +1,146 @@
+"""The sampling benchmark: what fewer steps cost, and what drawing costs beside MONAI's own way of driving the network.
+
+`ours` is Heun's method on the latent decoder at so many steps, every step count from the same noise. `d_clin` and
+`lpips` are distances to the patient's image; `d_clin_gap` and `lpips_gap` say by how much they are above those of the
+most steps in the same run, as a share, over patients and seeds. `evaluations` counts passes of the network.
+
+`monai_inferer` hands the same network, in the same precision, to MONAI's `DiffusionInferer` with its `RFlowScheduler`,
+which walks by Euler's method and knows nothing of a parse: what the parse says is computed at every pass. The latents
+are decoded alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from monai.inferers import DiffusionInferer
+from monai.networks.schedulers import RFlowScheduler
+from torch import Tensor, nn
+
+from synth.benchmark.perceptual import Perceptual
+from synth.benchmark.reconstruction import EVERYTHING, LOOK_HU, Image, Subject
+from synth.benchmark.result import Row, bootstrap_interval
+from synth.conditioning import Scene, SceneBatch, collate
+from synth.decoder import LatentDecoder
+from synth.distance import clinical_distance
+
+MONAI_TIMES = 1000
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One render, measured.
+
+    Attributes:
+        seconds: with decoding; evaluations: of the network.
+        d_clin, lpips: to the patient's image, NaN where not measured.
+    """
+
+    patient: str
+    method: str
+    steps: int
+    seed: int
+    seconds: float
+    evaluations: int
+    d_clin: float
+    lpips: float
+
+
+def draw_with_steps(
+    decoder: LatentDecoder,
+    subjects: Sequence[Subject],
+    steps: Sequence[int],
+    *,
+    seeds: Sequence[int] = (0,),
+    perceptual: Perceptual | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Drawn]:
+    """Each subject by each method at each number of steps; the side of every subject must divide by the network."""
+    found = []
+    for subject in subjects:
+        for seed in seeds:
+            for count in steps:
+                for method, draw in (("ours", _ours), ("monai_inferer", _monai)):
+                    started = time.perf_counter()
+                    image, evaluations = draw(decoder, subject, count, seed)
+                    seconds = time.perf_counter() - started
+                    d_clin, lpips = _measured(subject, image, perceptual)
+                    found.append(Drawn(subject.name, method, count, seed, seconds, evaluations, d_clin, lpips))
+                    advance()
+    return found
+
+
+def rows_of(drawn: Sequence[Drawn], *, seed: int = 0) -> list[Row]:
+    """Means over patients and seeds with bootstrap intervals; gaps to the most steps of `ours`, paired."""
+    most = max(d.steps for d in drawn)
+    best = {(d.patient, d.seed): d for d in drawn if d.method == "ours" and d.steps == most}
+    rows = []
+    for method, steps in sorted({(d.method, d.steps) for d in drawn}):
+        chosen = [d for d in drawn if (d.method, d.steps) == (method, steps)]
+        group = {"arena": "openkbp", "steps": str(steps)}
+        values: dict[str, list[float]] = {
+            name: [float(getattr(d, name)) for d in chosen] for name in ("d_clin", "lpips", "seconds", "evaluations")
+        }
+        for name in ("d_clin", "lpips"):
+            values[f"{name}_gap"] = [getattr(d, name) / getattr(best[d.patient, d.seed], name) - 1 for d in chosen]
+        for name, some in values.items():
+            if np.isfinite(some).all():
+                interval = bootstrap_interval(some, np.mean, rng=np.random.default_rng(seed), draws=500)
+                rows.append(Row(group, method, name, float(np.mean(some)), interval.low, interval.high, len(some)))
+    return rows
+
+
+def _measured(subject: Subject, image: Image, perceptual: Perceptual | None) -> tuple[float, float]:
+    distance = clinical_distance(subject.image, subject.image.with_array(image), subject.parse).mean()
+    if perceptual is None:
+        return distance, float("nan")
+    low, high = LOOK_HU
+    shown = [
+        np.asarray((np.clip(a[subject.body.slices], low, high) - low) / (high - low), np.float32)
+        for a in (subject.image.array, image)
+    ]
+    return distance, perceptual(*shown)
+
+
+def _ours(decoder: LatentDecoder, subject: Subject, steps: int, seed: int) -> tuple[Image, int]:
+    drawing = decoder.with_sampling(steps=steps, location=False)
+    drawn = drawing.render(subject.told(EVERYTHING), n=1, generator=torch.Generator().manual_seed(seed))
+    return drawn.images[0], 2 * steps - 1
+
+
+class _Handed(nn.Module):
+    """The network as MONAI's inferer calls it: everything beside x and t is made at every pass."""
+
+    def __init__(self, decoder: LatentDecoder, scene: SceneBatch, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.decoder, self.scene = decoder, scene
+        ones = torch.ones(1, 1, *shape)
+        self.given = torch.zeros(1, decoder.autoencoder.latent_channels, *shape), ones, ones
+
+    def forward(self, x: Tensor, timesteps: Tensor, **_: Any) -> Tensor:
+        velocity = self.decoder.net(x, timesteps.float() / MONAI_TIMES, self.scene, *self.given)
+        return -velocity  # MONAI's is data minus noise
+
+
+@torch.inference_mode()
+def _monai(decoder: LatentDecoder, subject: Subject, steps: int, seed: int) -> tuple[Image, int]:
+    shape = subject.image.shape
+    box = (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
+    scene = collate([Scene.from_parse(subject.told(EVERYTHING), decoder.codec).crop(box)])
+    latent = [n // decoder.factor for n in shape]
+    scheduler = RFlowScheduler(num_train_timesteps=MONAI_TIMES, use_discrete_timesteps=False)
+    scheduler.set_timesteps(num_inference_steps=steps)
+    noise = torch.randn(
+        (1, decoder.autoencoder.latent_channels, *latent), generator=torch.Generator().manual_seed(seed)
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        latents = DiffusionInferer(scheduler).sample(
+            noise, _Handed(decoder, scene, latent), scheduler=scheduler, verbose=False
+        )
+        made = decoder.autoencoder.decode(latents).float()
+    return np.asarray(made[0, 0].numpy()), steps
