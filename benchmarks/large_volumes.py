@@ -10,6 +10,7 @@ the step elsewhere, both of tiled less untiled, in a volume that fits untiled.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,14 +20,16 @@ from pathlib import Path
 import numpy as np
 
 import synth
+from synth.benchmark.result import BenchmarkResult, Row
+from synth.decoder import LatentDecoder
 from synth.interop import with_tissues
 from synth.parse import Parse
-from synth.volume import Geometry, Volume
+from synth.volume import Geometry
 
 SPACING_MM = 4.0
 STEPS = 1
 SMALL, LARGE = (128, 128, 128), (256, 256, 160)
-BOUND_GB = 2.0
+BOUND_GB, SMALL_BOUND_GB = 2.0, 0.5
 HERE = Path(__file__).resolve().parent
 
 
@@ -60,7 +63,7 @@ def draw(shape: tuple[int, int, int], max_memory_gb: float | None, output: Path)
     return {"seconds": seconds, "peak_gb": peak / 2**20, "before_gb": before / 2**20}
 
 
-def seam(tiled: Volume | np.ndarray, whole: np.ndarray) -> dict[str, float]:
+def seam(tiled: np.ndarray, whole: np.ndarray) -> dict[str, float]:
     """How far a tiled render is from an untiled one, and how that jumps from voxel to voxel."""
     difference = np.abs(tiled - whole)
     steps = np.concatenate([np.abs(np.diff(tiled - whole, axis=k)).ravel() for k in range(3)])
@@ -82,28 +85,36 @@ def main() -> None:
         return
     work = Path(sys.argv[1])
     work.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for shape, bound in ((SMALL, 0.0), (SMALL, 0.5), (LARGE, BOUND_GB)):
-        name = f"{'x'.join(str(n) for n in shape)}-{bound:g}.npy"
-        command = [sys.executable, __file__, str(work), "x".join(str(n) for n in shape), str(bound), str(work / name)]
+    rows: list[Row] = []
+    rate, started = 0.0, time.monotonic()
+
+    def add(group: dict[str, str], metric: str, value: float) -> None:
+        rows.append(Row(group, "ours", metric, value, math.nan, math.nan, 1))
+
+    for shape, bound in ((SMALL, 0.0), (SMALL, SMALL_BOUND_GB), (LARGE, BOUND_GB)):
+        size = "x".join(str(n) for n in shape)
+        group = {"shape": size, "max_memory_gb": f"{bound:g}" if bound else "none", "steps": str(STEPS)}
+        command = [sys.executable, __file__, str(work), size, str(bound), str(work / f"{size}-{bound:g}.npy")]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
-        rows.append({"shape": shape, "max_memory_gb": bound or None, "steps": STEPS, **json.loads(done.stdout)})
-        sys.stderr.write(f"{rows[-1]}\n")
-    small = "x".join(str(n) for n in SMALL)
-    found = seam(np.load(work / f"{small}-0.5.npy"), np.load(work / f"{small}-0.npy"))
-    voxels = float(np.prod(LARGE))
-    rate = voxels / rows[-1]["seconds"]
-    estimate = 512 * 512 * 300 / rate
-    result = {
-        "benchmark": "large-volumes",
-        "command": "python benchmarks/large_volumes.py WORK",
-        "rows": rows,
-        "seam": found,
-        "voxels_per_second": rate,
-        "estimated_seconds_512x512x300": estimate,
-    }
-    (HERE / "large-volumes.json").write_text(json.dumps(result, indent=1) + "\n")
-    sys.stdout.write(json.dumps(result, indent=1) + "\n")
+        found = json.loads(done.stdout)
+        for metric, value in found.items():
+            add(group, metric, value)
+        rate = math.prod(shape) / found["seconds"]
+        sys.stderr.write(f"{group} {found}\n")
+    size = "x".join(str(n) for n in SMALL)
+    pair = (np.load(work / f"{size}-{bound:g}.npy") for bound in (SMALL_BOUND_GB, 0.0))
+    for metric, value in seam(*pair).items():
+        add({"shape": size, "max_memory_gb": f"{SMALL_BOUND_GB:g}", "steps": str(STEPS)}, metric, value)
+    add({"shape": "512x512x300", "steps": str(STEPS)}, "seconds_estimated", 512 * 512 * 300 / rate)
+    result = BenchmarkResult(
+        benchmark="large-volumes",
+        command="python benchmarks/large_volumes.py WORK",
+        weights={"latent": LatentDecoder.from_pretrained().weights_sha256},
+        seconds=time.monotonic() - started,
+        rows=tuple(rows),
+    )
+    (HERE / "large-volumes.json").write_text(json.dumps(result.to_json(), indent=2) + "\n")
+    sys.stdout.write(result.table() + "\n")
 
 
 if __name__ == "__main__":

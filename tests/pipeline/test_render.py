@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from synth.errors import InputError
+from synth.parse import Entity, Relation
+from synth.parse.derive import derive_appearance
 from synth.pipeline.render import RenderPipeline, render
 from synth.volume import Mask, resample_mask
 
@@ -111,3 +114,53 @@ def test_what_a_decoder_cannot_do_is_refused(world, tmp_path):
     with pytest.raises(InputError, match="one with weights"):
         RenderPipeline(world.decoder()).save_pretrained(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def named_in(parse, host):
+    """The parse with a cyst in the host that has no mask."""
+    cyst = Entity(id="cyst", name="liver_cyst", presence="present", delineated=False)
+    inside = Relation(type="located_in", subject="cyst", object=host)
+    return parse.with_entity(cyst).replace(relations=[inside])
+
+
+def test_a_finding_without_a_mask_is_placed_anew_for_each_seed_and_its_mask_returned(world):
+    parse = named_in(world.toy_patient(1).parse, "liver")
+    drawn = render(parse, decoder=world.decoder(), n=2, seed=5)
+    first, second = (p.mask("cyst") for p in drawn.parses)
+    assert first != second
+    for mask, image in zip((first, second), drawn.images, strict=True):
+        assert mask.shape == image.shape
+        assert mask.overlap(drawn.parses[0].mask("liver")) == mask.voxels
+    alone = render(parse, decoder=world.decoder(), seed=6)
+    assert alone.parses[0].mask("cyst") == second
+    np.testing.assert_array_equal(alone.images[0].array, drawn.images[1].array)
+
+
+def test_a_named_finding_is_drawn_into_an_image(world):
+    toy = world.toy_patient(2)
+    drawn = render(named_in(toy.parse, "liver"), decoder=world.decoder(), context=toy.image, region="cyst", n=2)
+    for image, parse in zip(drawn.images, drawn.parses, strict=True):
+        inside = parse.mask("cyst").dense()
+        np.testing.assert_array_equal(image.array[~inside], toy.image.array[~inside])
+        assert (image.array[inside] != toy.image.array[inside]).any()
+
+
+def test_what_was_measured_in_other_voxels_does_not_reach_the_decoder(world):
+    toy = world.toy_patient(3)
+    fine = toy.parse.resampled(toy.image.geometry.with_spacing(2.0))
+    from synth.volume import resample
+
+    told = derive_appearance(fine, resample(toy.image, fine.geometry))
+    seen = []
+
+    class Watching(type(world.decoder())):
+        def render(self, parse, *args, **kwargs):
+            seen.append({a.type for a in parse.attributes})
+            return super().render(parse, *args, **kwargs)
+
+    watching = Watching(**{f.name: getattr(world.decoder(), f.name) for f in fields(world.decoder()) if f.init})
+    render(told, decoder=watching)
+    render(derive_appearance(toy.parse, toy.image), decoder=watching)
+    assert {"mean_attenuation", "texture"} <= seen[0]
+    assert not {"attenuation_spread", "edge_sharpness"} & seen[0]
+    assert {"attenuation_spread", "edge_sharpness"} <= seen[1]  # on its own grid

@@ -140,3 +140,15 @@ def test_every_part_of_a_scene_is_left_out_now_and_then(case: Case, codec: Codec
     assert min(shares) < 0.1 < max(shares), "entities without their mask"
     edges = [c.relations.sum() / len(c.presence) for c in crops if len(c.presence) > 10]
     assert min(edges) < 0.5 * max(edges), "relations"
+
+
+def test_an_ablation_is_told_nothing_of_what_it_goes_without(made: Phantom, codec: Codec) -> None:
+    told = make_case("phantom", made.image, made.parse, codec, 8.0, appearance=True)
+    sampler = ClaimSampler([told], 16, codec, without=("attributes", "relations", "tokens"))
+    for seed in range(40):
+        example = sampler.draw(np.random.default_rng(seed))
+        for crop in (example.claimed, example.unclaimed):
+            assert np.isnan(crop.numeric).all()
+            assert not crop.category.any()
+            assert not crop.relations.any()
+            assert not crop.told

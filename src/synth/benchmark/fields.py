@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synth.parse import ATTRIBUTE_TYPES, Attribute, Kind, Modality, Parse, Phase, Presence
+from synth.errors import InputError
+from synth.parse import ATTRIBUTE_TYPES, Attribute, Kind, Modality, Parse, Phase, Presence, Relation
+from synth.parse.place import place_undrawn
 from synth.volume import Geometry, Mask
 
 ENTITIES = 2  # a field is tried on so many entities of each patient, the largest first
@@ -22,6 +24,8 @@ UP = ("mean_attenuation", "enhancement")
 DENSER = {"steatosis_grade": -1, "attenuation_class": 1}  # the last category against the first
 ENHANCING = ("aorta", "kidney_left", "kidney_right", "spleen", "portal_vein_and_splenic_vein")
 MEASURED_BACK = ("attenuation_spread", "texture", "edge_sharpness")
+PLACING = ("abuts", "left_of", "superior_to", "anterior_to")
+NEAREST, MOVED = 12, 0.5  # organs that a finding may have a relation to, and the Dice below which that moved it
 COVERED = 0.5  # an entity of which others cover more has no look of its own
 
 
@@ -31,7 +35,8 @@ class Change:
 
     Attributes:
         field: what was changed; where: the place that it speaks of; direction: 1 brighter, -1 darker, 0 neither;
-        local: whether it speaks of that place only; back: what is measured back, if that is how the effect is found.
+        local: whether it speaks of that place only; back: what is measured back, if that is how the effect is found;
+        share: of the place that can change.
     """
 
     field: str
@@ -41,6 +46,7 @@ class Change:
     direction: int = 0
     local: bool = True
     back: Back | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,9 @@ def _attributes(parse: Parse) -> Iterator[Change]:
     for kind in dict.fromkeys(a.type for a in parse.attributes):
         base = untold if any(a.type == kind for a in untold.attributes) else parse
         held = {a.entity: a for a in base.attributes if a.type == kind}
-        drawn = [i for i in held if parse.entity(i).kind != Kind.tissue and not _covered(parse, i)]
+        measured = ATTRIBUTE_TYPES[kind].values is None  # else it speaks of the whole organ, its parts included
+        drawn = [i for i in held if i in parse.masks and parse.entity(i).kind != Kind.tissue]
+        drawn = [i for i in drawn if not (measured and _covered(parse, i))]
         for entity in _largest(parse, drawn):
             other, direction = _other(held[entity])
             after = base.replace(attributes=[other if a.key == other.key else a for a in base.attributes])
@@ -135,17 +143,52 @@ def _other(attribute: Attribute) -> tuple[Attribute, int]:
 
 
 def _relations(parse: Parse) -> Iterator[Change]:
-    """Relations of an entity whose mask is not given, so that they say where it is."""
+    """Relations of an entity whose mask is not given, so that they say where it is: of findings, which are then placed
+    by them, and of organs where no finding has any of the kind."""
     untold = _without_tissues(parse.without_derived())
-    for kind in dict.fromkeys(r.type for r in parse.relations):
+    organs = {e.id for e in parse.entities if e.kind is Kind.organ and e.id in parse.masks}
+    hosted = [r for r in parse.relations if r.type == "located_in" and r.object in organs and r.subject in parse.masks]
+    for edge in hosted:
+        bare = _undrawn(untold, edge.subject).replace(relations=[edge])
+        where = parse.masks[edge.object]
+        share = min(1.0, parse.masks[edge.subject].voxels / where.voxels)
+        yield Change("relation: located_in", bare.replace(relations=[]), bare, where, share=share)
+        for kind in PLACING:
+            told = _told_place(bare, edge, kind)
+            if told is not None:
+                yield Change(f"relation: {kind}", bare, told, where, share=share)
+    placing = {"located_in", *PLACING} if hosted else set()
+    for kind in dict.fromkeys(r.type for r in parse.relations if r.type not in placing):
         edges = [r for r in parse.relations if r.type == kind and r.object in parse.masks]
         for subject in _largest(parse, list(dict.fromkeys(r.subject for r in edges))):
-            masks = {i: m for i, m in untold.masks.items() if i != subject}
-            before = untold.replace(masks=masks)
+            before = _undrawn(untold, subject)
             ends = [r.object for r in edges if r.subject == subject]
             after = before.replace(relations=[r for r in before.relations if (r.type, r.subject) != (kind, subject)])
             where = _union([parse.masks[i] for i in (subject, *ends)], parse.geometry)
             yield Change(f"relation: {kind}", before, after, where)
+
+
+def _undrawn(parse: Parse, id: str) -> Parse:
+    """The parse in which an entity is there but has no mask."""
+    masks = {i: m for i, m in parse.masks.items() if i != id}
+    there = parse.entity(id).model_copy(update={"delineated": False})
+    return parse.replace(entities=[there if e.id == id else e for e in parse.entities], masks=masks)
+
+
+def _told_place(bare: Parse, edge: Relation, kind: str) -> Parse | None:
+    """The parse in which the finding has one relation more, to the nearest organ for which it finds a place."""
+    host, grid = bare.masks[edge.object].centroid_mm(bare.geometry), bare.geometry
+    organs = [e.id for e in bare.entities if e.kind is Kind.organ and e.id in bare.masks and e.id != edge.object]
+    near = sorted(organs, key=lambda i: float(np.linalg.norm(bare.masks[i].centroid_mm(grid) - host)))
+    for other in near[:NEAREST]:
+        told = bare.replace(relations=[edge, Relation(type=kind, subject=edge.subject, object=other)])
+        try:
+            moved = place_undrawn(told, 0).masks[edge.subject]
+        except InputError:  # it fits nowhere there
+            continue
+        if moved.dice(place_undrawn(bare, 0).masks[edge.subject]) < MOVED:
+            return told
+    return None
 
 
 def _without_tissues(parse: Parse) -> Parse:

@@ -12,11 +12,14 @@ attribute's own unit, and at least `LEAST_SHARE` of what was asked for.
 
 A field is asked of a parse in which nothing else says the same: the phase where no attenuation was measured, absence
 where no tissue shows what is there, a relation of an entity whose mask is not given.
+
+What the network makes of a field is one question, what `synth render` does with it another: findings without a mask are
+placed by their relations before anything is drawn, and declared numbers are made to hold afterwards (`HELD`). Both are
+asked, and told apart: `drawn` is true of what a user gets, and says nothing about the network.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,19 +27,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synth.benchmark.fields import Back, Change, changes
+from synth.benchmark.fields import PLACING, Change, changes
 from synth.benchmark.result import Row
 from synth.contracts import Decoder, Render
-from synth.decoder import LatentDecoder
+from synth.decoder import DirectDecoder, LatentDecoder
 from synth.errors import InputError
 from synth.interop import with_tissues
 from synth.parse import Parse
 from synth.parse.derive import derive_appearance
+from synth.parse.place import place_undrawn
 from synth.phantom import LesionSpec, make, sample_spec
 from synth.volume import Mask, Volume, dilated
 from synth.volume.tissue import body_mask
 
 LEAST_HU, LEAST_SHARE, LOCAL = 1.0, 0.1, 2.0
+HELD = (
+    "attribute: mean_attenuation",
+    "attribute: attenuation_spread",
+    "attribute: texture",
+    "attribute: edge_sharpness",
+    "relation: located_in",
+    *(f"relation: {kind}" for kind in PLACING),
+)
+"""Fields that hold by construction in what is drawn."""
 MARGIN_MM = 12.0  # around a place, neither inside nor outside
 SIDE = 64  # voxels of the crop around the left kidney
 Image = NDArray[np.float32]
@@ -48,7 +61,7 @@ class Effect:
 
     Attributes:
         inside, outside: mean absolute effect where the field speaks and in the rest of the patient; signed: mean effect
-            inside; noise: standard deviation of the mean inside between samples of the unchanged parse.
+            inside; noise: standard deviation of the mean inside between samples of the patient's own parse.
         least: inside of a field that is used.
     """
 
@@ -62,13 +75,44 @@ class Effect:
     least: float = LEAST_HU
 
 
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    """A parse, kept so that its id stays its own, and two renders of it with different noise."""
+class _Renders:
+    """Renders of one patient's parses: mean images and samples, each drawn once.
 
-    parse: Parse
-    first: Render
-    second: Render
+    Args:
+        decoder: that is examined; parse: the patient's; seed: of the noise; drawn: as `synth render` draws.
+    """
+
+    def __init__(self, decoder: Decoder, parse: Parse, seed: int, *, drawn: bool) -> None:
+        if isinstance(decoder, DirectDecoder | LatentDecoder):
+            decoder = decoder.with_declared(drawn)
+        self.decoder, self.parse, self.seed, self.drawn = decoder, parse, seed, drawn
+        # The mean image, all that is asked of most parses, takes no steps.
+        self.quick = decoder.with_sampling(steps=1) if isinstance(decoder, LatentDecoder) else decoder
+        self._held: dict[tuple[int, int], tuple[Parse, Image]] = {}
+
+    def mean(self, parse: Parse) -> Image:
+        """The mean image; a parse is kept with it, so that its id stays its own."""
+        return self._kept(parse, -1, lambda: _centre(self._draw(self.quick, parse, self.seed)))
+
+    def samples(self, parse: Parse) -> tuple[Image, Image]:
+        """Two samples with different noise."""
+        return self.sample(parse), self.sample(parse, self.seed + 1_000_003)
+
+    def sample(self, parse: Parse, seed: int | None = None) -> Image:
+        """A sample, with the noise of the patient's seed unless told another."""
+        number = self.seed if seed is None else seed
+        return self._kept(parse, number, lambda: self._draw(self.decoder, parse, number).images[0])
+
+    def _draw(self, decoder: Decoder, parse: Parse, seed: int) -> Render:
+        """Findings without a mask have the same place in every sample."""
+        scene = place_undrawn(parse, 0) if self.drawn else parse
+        return decoder.render(scene, n=1, generator=torch.Generator().manual_seed(seed))
+
+    def _kept(self, parse: Parse, kind: int, draw: Callable[[], Image]) -> Image:
+        key = (id(parse), kind)
+        if key not in self._held:
+            self._held[key] = parse, draw()
+        return self._held[key][1]
 
 
 @dataclass(frozen=True)
@@ -90,45 +134,36 @@ def examine_fields(
     patients: int = 2,
     seed: int = 0,
     fields: Collection[str] | None = None,
+    drawn: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> list[FieldUse]:
     """Try every field, or those named, on phantoms that the training did not draw.
+
+    The network alone is asked; with `drawn`, what `synth render` makes of it, for the fields in `HELD`.
 
     Raises InputError for fewer than one patient.
     """
     if patients < 1:
         raise InputError("patients", expected="at least 1", got=str(patients), fix="ask for more")
     effects: list[Effect] = []
-    quick = copy.copy(decoder)
-    if isinstance(quick, LatentDecoder):
-        quick = quick.with_sampling(steps=1)  # the mean image, all that is asked of a changed parse, takes none
     for k in range(patients):
         parse, body = _patient(10_000 + seed + k, decoder.spacing_mm)
-        renders: dict[int, _Drawn] = {}
+        renders = _Renders(decoder, parse, seed, drawn=drawn)
         for change in changes(parse, body):
-            if fields is not None and change.field not in fields:
-                continue
-            key = id(change.before)
-            if key not in renders:
-                renders[key] = _Drawn(
-                    change.before, *(_draw(decoder, change.before, s) for s in (seed, seed + 1_000_003))
-                )
-            if change.back is None:
-                effects.append(_effect(change, renders[key], _draw(quick, change.after, seed), body))
-            else:
-                effects.append(_measured_back(change, change.back, renders[key], _draw(decoder, change.after, seed)))
+            if (fields is None or change.field in fields) and (change.field in HELD or not drawn):
+                effects.append(_effect(change, renders, body) if change.back is None else _back(change, renders))
         advance()
     found = dict.fromkeys(e.field for e in effects)
     return [_verdict([e for e in effects if e.field == field]) for field in found]
 
 
-def rows_of(verdicts: Sequence[FieldUse]) -> list[Row]:
-    """One row a field and number."""
+def rows_of(verdicts: Sequence[FieldUse], method: str) -> list[Row]:
+    """One row a field and number; `method` is "network" or "drawn"."""
     rows = []
     for v in verdicts:
         for metric in ("inside", "outside", "signed", "noise", "used"):
             value = float(getattr(v, metric))
-            rows.append(Row({"field": v.field}, "ours", metric, value, float("nan"), float("nan"), v.examples))
+            rows.append(Row({"field": v.field}, method, metric, value, float("nan"), float("nan"), v.examples))
     return rows
 
 
@@ -148,21 +183,17 @@ def _patient(seed: int, spacing_mm: float) -> tuple[Parse, Mask]:
     return derive_appearance(parse, image), body_mask(image)
 
 
-def _draw(decoder: Decoder, parse: Parse, seed: int) -> Render:
-    return decoder.render(parse, n=1, generator=torch.Generator().manual_seed(seed))
-
-
 def _centre(render: Render) -> Image:
     return render.images[0] if render.location is None else render.location
 
 
-def _effect(change: Change, before: _Drawn, after: Render, body: Mask) -> Effect:
-    difference = _centre(after) - _centre(before.first)
+def _effect(change: Change, renders: _Renders, body: Mask) -> Effect:
+    difference = renders.mean(change.after) - renders.mean(change.before)
     far = body.dense()
     around = dilated(change.where, change.before.geometry, MARGIN_MM)
     far[around.slices] &= ~around.box
     inside = change.where.values(difference)
-    means = [float(change.where.values(r.images[0]).mean()) for r in (before.first, before.second)]
+    means = [float(change.where.values(image).mean()) for image in renders.samples(renders.parse)]
     return Effect(
         change.field,
         float(np.abs(inside).mean()),
@@ -171,14 +202,16 @@ def _effect(change: Change, before: _Drawn, after: Render, body: Mask) -> Effect
         float(np.std(means, ddof=1)),
         change.direction,
         change.local,
+        LEAST_HU * change.share,
     )
 
 
-def _measured_back(change: Change, back: Back, before: _Drawn, after: Render) -> Effect:
+def _back(change: Change, renders: _Renders) -> Effect:
     """What is measured in a sample of the changed parse, less what is in one of the parse with the same noise."""
-    first, second, changed = (
-        _measured(change.before, r.images[0], back.kind) for r in (before.first, before.second, after)
-    )
+    back = change.back
+    assert back is not None  # the caller asked
+    images = (*renders.samples(change.before), renders.sample(change.after))
+    first, second, changed = (_measured(change.before, image, back.kind) for image in images)
     common = first.keys() & second.keys() & changed.keys()
     if back.entity not in common:
         return Effect(change.field, 0.0, 0.0, 0.0, 0.0, change.direction, True, LEAST_SHARE * back.step)

@@ -4,7 +4,9 @@ Methods in one table: `ours` (a sample of the latent decoder), `ours_mean` (the 
 direct decoder's location), `autoencoder` (the ceiling of every latent render), `mean_fill` (each mask filled with one
 HU, the rest of the body with another), and `nearest_patient` (the CT of the training patient whose organ masks agree
 best, once the centres of the organs are laid on each other). Controls, with everything told: `ours_no_relations`,
-`ours_shuffled` (the measured values dealt out anew among the entities), and `ours_other` (another patient's parse).
+`ours_shuffled` (the measured values dealt out anew among the entities), and `ours_other` (another patient's parse);
+`ours_undeclared` and `ours_mean_undeclared` are what the network draws before it is brought to the declared values
+(`synth.decoder.declared`), and `mean_fill_declared` is the mean fill with white noise, brought to them in the same way.
 
 LPIPS is taken over the box of the body in the soft-tissue window; the Fréchet distance compares the slices of all
 renders of a method with those of all images (`real`: one half of the images with the other). Of several samples, the
@@ -13,7 +15,7 @@ distance is the mean and `d_clin_worst` that of the farthest.
 The group says what all methods were told: `tissue`, whether body, fat, bone and air were entities of the parse, and
 `attributes`, whether the parse held each entity's appearance as measured in the image. Without it the mean fill takes
 the mean HU that the entity has in the other patients. `terms` says which terms of the clinical distance count: `all`,
-or those that were `not_told` as attributes.
+or those that were `not_told`: neither measured values of the parse nor, as the histogram, near to following from them.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from synth.benchmark.perceptual import Perceptual, frechet
 from synth.benchmark.result import Row, bootstrap_interval
 from synth.conditioning import paste
 from synth.decoder import DirectDecoder, LatentDecoder
+from synth.decoder.declared import as_declared
 from synth.decoder.intensity import AIR_HU
 from synth.distance import ENOUGH, clinical_distance
 from synth.interop import with_tissues
@@ -48,6 +51,7 @@ SSIM_SIDE = 5  # voxels; seven, the usual, is 28 mm here
 RESAMPLES = 500
 LOOK_HU = (-200.0, 300.0)
 HALVES = 20
+FILL_NOISE_HU = 20.0
 REST = "rest of the body"
 Image = NDArray[np.float32]
 
@@ -82,7 +86,7 @@ class Told(NamedTuple):
 EVERY = (Told("none", "none"), Told("all", "none"), Told("all", "measured"))
 ALONE = Told("none", "none")  # methods that do not look at the parse, or at its masks only
 EVERYTHING = Told("all", "measured")
-MEASURED_TERMS = ("mean_attenuation", "texture", "edge_sharpness")  # of d_clin, and attributes of the parse as well
+MEASURED_TERMS = ("mean_attenuation", "histogram", "texture", "edge_sharpness")  # of d_clin, and told
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,18 @@ def score_subjects(
             renders |= {("ours", told): drawn.images[0], ("ours_mean", told): drawn.location}
             more[told] = drawn.images[1:]
             renders["direct", told] = plain.location
+        everything = subject.told(EVERYTHING)
+        plainly = latent.with_sampling(declared=False)
+        drawn = plainly.render(everything, generator=torch.Generator().manual_seed(seed))
+        assert drawn.location is not None  # as above
+        renders |= {
+            ("ours_undeclared", EVERYTHING): drawn.images[0],
+            ("ours_mean_undeclared", EVERYTHING): drawn.location,
+        }
+        if ("mean_fill", EVERYTHING) in renders:
+            noise = np.random.default_rng(seed).normal(0, FILL_NOISE_HU, subject.image.shape).astype(np.float32)
+            fill = as_declared(renders["mean_fill", EVERYTHING] + noise, everything)
+            renders["mean_fill_declared", EVERYTHING] = fill
         for name, parse in _controls(subject, subjects, np.random.default_rng([seed, *subject.name.encode()])):
             drawn = latent.render(parse, generator=torch.Generator().manual_seed(seed))
             renders[name, EVERYTHING] = _fitted(drawn.images[0], subject.image.shape)

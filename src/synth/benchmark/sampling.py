@@ -14,11 +14,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from monai.inferers import DiffusionInferer
+from monai.networks.nets import DiffusionModelUNet
 from monai.networks.schedulers import RFlowScheduler
 from torch import Tensor, nn
 
@@ -139,8 +140,7 @@ def _monai(decoder: LatentDecoder, subject: Subject, steps: int, seed: int) -> t
         (1, decoder.autoencoder.latent_channels, *latent), generator=torch.Generator().manual_seed(seed)
     )
     with torch.autocast("cpu", torch.bfloat16):
-        latents = DiffusionInferer(scheduler).sample(
-            noise, _Handed(decoder, scene, latent), scheduler=scheduler, verbose=False
-        )
-        made = decoder.autoencoder.decode(latents).float()
+        network = cast(DiffusionModelUNet, _Handed(decoder, scene, latent))  # it asks no more of it than forward
+        latents = DiffusionInferer(scheduler).sample(noise, network, scheduler=scheduler, verbose=False)
+        made = decoder.autoencoder.decode(cast(Tensor, latents)).float()
     return np.asarray(made[0, 0].numpy()), steps

@@ -39,17 +39,22 @@ def run(
     max_memory: Annotated[
         float | None, typer.Option("--max-memory", help="GB beside images and masks (latent decoder).")
     ] = None,
+    parses: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the parse of each image, in which findings without a mask have their place."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Draw images of a parse; with --context and --region, redraw one place of an image."""
     from synth.errors import InputError
-    from synth.parse import load_bundle
+    from synth.parse import load_bundle, save_bundle
     from synth.pipeline.render import render
     from synth.volume import read_volume, write_volume
 
     paths = _paths(output, n)
-    there = [path for path in paths if path.exists()]
+    bundles = () if parses is None else tuple(parses / path.name.split(".nii")[0] for path in paths)
+    there = [path for path in (*paths, *bundles) if path.exists()]
     if there and not overwrite:
         raise InputError(str(there[0]), expected="a new file", got="one that is there", fix="add --overwrite")
     drawn_from = load_bundle(parse)
@@ -68,6 +73,8 @@ def run(
         )
         for path, volume in zip(paths, made.images, strict=True):
             write_volume(volume, path, synthetic=made.mark)
+        for bundle, scene in zip(bundles, made.parses, strict=False):
+            save_bundle(scene, bundle, overwrite=overwrite)
     names = [str(path) for path in paths]
     emit({"images": names, **made.provenance}, as_json, f"{', '.join(names)}: synthetic, {made.mark}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from synth.conditioning import Scene, SceneBatch, collate
 from synth.contracts import Box, Contrast, EncodedImage, Render
 from synth.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_folder
 from synth.decoder.config import DecoderConfig, build
+from synth.decoder.declared import as_declared
 from synth.decoder.direct_net import DirectNet
 from synth.decoder.grid import check_encoded, check_grid, check_region, whole_box
-from synth.decoder.holes import Hole, hole_around, put_back, take
+from synth.decoder.holes import Hole, hole_around, paint, put_back, take
 from synth.decoder.intensity import AIR_HU
 from synth.decoder.mixture import Mixture
 from synth.parse import Parse
@@ -41,6 +43,7 @@ class DirectDecoder:
         self.net.to(memory_format=torch.channels_last_3d)
         self._last: Scene | None = None
         self._config = checkpoint.config
+        self.declared = True
 
     @classmethod
     def from_pretrained(cls, path: str | Path = "direct") -> DirectDecoder:
@@ -50,6 +53,12 @@ class DirectDecoder:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a weights folder that `from_pretrained` reads."""
         save_checkpoint(Path(folder), self.net, self._config)
+
+    def with_declared(self, holds: bool) -> DirectDecoder:
+        """The same decoder, whose images are brought to the declared numbers, or left as the network has them."""
+        other = copy.copy(self)
+        other.declared = holds
+        return other
 
     def encode(self, image: Volume) -> EncodedImage:
         check_grid(image.geometry, self.spacing_mm, "image")
@@ -81,14 +90,17 @@ class DirectDecoder:
         inner, within = put_back(hole.box, shape)
         keep = hole.hidden[within]
         location, scale = mixture.mean_hu()[0].numpy()[within], mixture.std_hu()[0].numpy()[within]
-        images = np.stack(
-            [_paint(base, inner, keep, mixture.sample_hu(generator)[0].numpy()[within]) for _ in range(n)]
-        )
+        drawn = paint(np.zeros(shape, np.bool_), inner, keep, keep)
+        samples = [paint(base, inner, keep, mixture.sample_hu(generator)[0].numpy()[within]) for _ in range(n)]
+        centre = paint(base, inner, keep, location)
+        if self.declared:
+            samples = [as_declared(image, parse, drawn=drawn) for image in samples]
+            centre = as_declared(centre, parse, drawn=drawn, mean_only=True)
         return Render(
-            images=images,
+            images=np.stack(samples),
             geometry=parse.geometry,
-            location=_paint(base, inner, keep, location),
-            scale=_paint(np.zeros(shape, np.float32), inner, keep, scale),
+            location=centre,
+            scale=paint(np.zeros(shape, np.float32), inner, keep, scale),
             provenance={
                 "decoder": self.name,
                 "weights_sha256": self.weights_sha256,
@@ -163,13 +175,3 @@ class DirectDecoder:
 
 def _cube(array: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))[None, None]
-
-
-def _paint(
-    base: NDArray[np.float32], inner: Box, keep: NDArray[np.bool_], values: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """A copy of `base` with `values` where `keep`, over the box."""
-    out = base.copy()
-    view = out[inner]
-    view[keep] = values[keep]
-    return out

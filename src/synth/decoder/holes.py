@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,13 @@ def put_back(box: Box, shape: tuple[int, ...]) -> tuple[Box, Box]:
     """(slices of the grid, slices of the box) of the part of the box that lies on the grid."""
     inner, pads = _clip(box, shape)
     return inner, tuple(slice(p[0], (w.stop - w.start) - p[1]) for p, w in zip(pads, box, strict=True))  # type: ignore[return-value]  # as above
+
+
+def paint(base: NDArray[Any], inner: Box, keep: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[Any]:
+    """A copy of `base` with `values` where `keep`, both over the box `inner`."""
+    out = base.copy()
+    out[inner][keep] = values[keep]
+    return out
 
 
 def _clip(box: Box, shape: tuple[int, ...]) -> tuple[Box, list[tuple[int, int]]]:

@@ -19,9 +19,10 @@ from synth.conditioning import Scene, collate
 from synth.contracts import Contrast, EncodedImage, Render
 from synth.decoder.checkpoint import Checkpoint, load_checkpoint, part_of, save_checkpoint, weights_folder
 from synth.decoder.config import DecoderConfig, build, network_arguments
+from synth.decoder.declared import as_declared
 from synth.decoder.flow import Velocity, guided, interpolate, mean_of_data, sample, velocity_target
 from synth.decoder.grid import check_encoded, check_grid, check_region, whole_box
-from synth.decoder.holes import Hole, hole_around, put_back, take
+from synth.decoder.holes import Hole, hole_around, paint, put_back, take
 from synth.decoder.intensity import AIR_HU
 from synth.decoder.latent_net import Condition, blank, to_latent
 from synth.decoder.networks import AnyAutoencoder, AnyFlowNet, make_autoencoder, make_flow
@@ -46,13 +47,15 @@ class Sampling:
         steps: of the sampler; each takes two evaluations of the network, the last one.
         guidance: weight of classifier-free guidance; 1 for none, more for pictures that follow the parse more closely.
         location: give the mean image as well.
+        declared: bring what is drawn to what the parse declares in numbers (`synth.decoder.declared`).
         max_memory_gb: bound for what a render holds beside images and masks; None for none.
         advance: called after every step.
     """
 
-    steps: int = 8
+    steps: int = 4
     guidance: float = 1.0
     location: bool = True
+    declared: bool = True
     max_memory_gb: float | None = None
     advance: Callable[[], None] = lambda: None
 
@@ -153,6 +156,10 @@ class LatentDecoder:
         other.sampling = replace(self.sampling, **changes)
         return other
 
+    def with_declared(self, holds: bool) -> LatentDecoder:
+        """The same decoder, whose images are brought to the declared numbers, or left as the network has them."""
+        return self.with_sampling(declared=holds)
+
     def encode(self, image: Volume) -> EncodedImage:
         """Check the grid; latents are made for each box that is asked about."""
         check_grid(image.geometry, self.spacing_mm, "image")
@@ -198,11 +205,13 @@ class LatentDecoder:
         inner, within = put_back(hole.box, shape)
         keep = hole.hidden[within]
 
-        def placed(latents: Tensor) -> NDArray[np.float32]:
-            hu = self._decode(latents * hidden + around * (1 - hidden))
-            image = base.copy()
-            image[inner][keep] = hu[within][keep]
-            return image
+        def placed(latents: Tensor, *, mean: bool = False) -> NDArray[np.float32]:
+            hu = self._decode(latents * hidden + around * (1 - hidden))[within]
+            image = paint(base, inner, keep, hu)
+            if not self.sampling.declared:
+                return image
+            drawn = paint(np.zeros(shape, np.bool_), inner, keep, keep)
+            return as_declared(image, parse, drawn=drawn, mean_only=mean)
 
         images, location = [], None
         with self._autocast():
@@ -210,7 +219,8 @@ class LatentDecoder:
                 noise = torch.randn(around.shape, generator=generator).to(self.device)
                 images.append(placed(sample(velocity, noise, self.sampling.steps, advance=self.sampling.advance)))
             if self.sampling.location:
-                location = placed(mean_of_data(told, torch.randn(around.shape, generator=generator).to(self.device)))
+                noise = torch.randn(around.shape, generator=generator).to(self.device)
+                location = placed(mean_of_data(told, noise), mean=True)
         return Render(
             images=np.stack(images),
             geometry=parse.geometry,

@@ -1,8 +1,9 @@
 """Images of a parse: the whole volume, or one region redrawn within an image that stays as it is elsewhere.
 
-1 grid      parse (and context) to the decoder's grid
-2 draw      n samples of p(image | parse [, context])
-3 back      with context, the redrawn region goes back to the image's own grid; all else is the image, bit for bit
+1 place     findings that the parse names without drawing them get masks where their relations allow, other ones a seed
+2 grid      parse (and context) to the decoder's grid
+3 draw      a sample of p(image | parse [, context]) for each seed
+4 back      with context, the redrawn region goes back to the image's own grid; all else is the image, bit for bit
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from synth import __version__
 from synth.contracts import Decoder, EncodedImage, Render
 from synth.errors import InputError
 from synth.parse import Parse
+from synth.parse.place import place_undrawn
 from synth.volume import Geometry, Mask, Volume, resample, resample_mask
 
+OF_VOXELS = ("attenuation_spread", "edge_sharpness")  # noise and blur, both other on coarser voxels
 MOST = 64  # images in one call: each is a whole volume in memory
 
 
@@ -33,12 +36,14 @@ class RenderedImages:
 
     Attributes:
         images: one volume for each seed; seeds: `seed=s, n=1` makes the image of s alone.
+        parses: what each image shows: the parse, with the findings placed that it did not draw; on the images' grid.
         mean: the mean of all such images, where it was asked for.
         provenance: package, decoder, hash of its weights, first seed, how it was drawn, hash of the context.
     """
 
     images: tuple[Volume, ...]
     seeds: tuple[int, ...]
+    parses: tuple[Parse, ...]
     provenance: Mapping[str, Any]
     mean: Volume | None = None
 
@@ -104,8 +109,8 @@ class RenderPipeline:
         """Draw n images of a parse.
 
         Args:
-            context, region: with an image only the region in it is redrawn: the id of a delineated entity, or a mask on
-                the grid of the image.
+            context, region: with an image only the region in it is redrawn: the id of an entity with a mask, or of a
+                finding that gets one by its relations; or a mask on the grid of the image.
             seed: of the first image; the next take the numbers that follow.
             steps, guidance, max_memory_gb: of decoders that sample (`synth.decoder.Sampling`), None for their own.
             mean: give the mean image as well, where the decoder has one.
@@ -113,7 +118,7 @@ class RenderPipeline:
 
         Raises:
             InputError: a context without region or the reverse, grids that differ, an id without a mask, n out of
-                range, steps for a decoder that takes none.
+                range, steps for a decoder that takes none, a finding that fits nowhere.
         """
         if not 1 <= n <= MOST:
             got, fix = str(n), "draw the rest with another seed"
@@ -128,13 +133,16 @@ class RenderPipeline:
         seeds = tuple(range(seed, seed + n))
         with _bar(n, progress) as advance:
             decoder = _sampling(self.decoder, asked, mean, advance)
-            place = None if context is None or region is None else _Place.of(context, region, parse, decoder)
-            scene = _on(parse, _grid(parse, place, decoder))
-            given: tuple[EncodedImage | None, Mask | None] = (None, None) if place is None else place.given
-            images, centre = [], None
-            for number in seeds:
+            shown = _on(parse, parse.geometry.with_spacing(decoder.spacing_mm)) if context is None else parse
+            scenes = tuple(place_undrawn(shown, number) for number in seeds)  # `shown` itself where all are drawn
+            images, centre, place = [], None, None
+            for number, scene in zip(seeds, scenes, strict=True):
+                if context is not None and region is not None and (place is None or scene is not scenes[0]):
+                    place = _Place.of(context, region, scene, decoder)
+                given: tuple[EncodedImage | None, Mask | None] = (None, None) if place is None else place.given
+                fit = scene if place is None else _on(scene, place.grid)
                 generator = torch.Generator().manual_seed(number)
-                drawn = decoder.render(scene, *given, n=1, generator=generator)
+                drawn = decoder.render(fit, *given, n=1, generator=generator)
                 images.append(_volume(drawn.images[0], drawn, place, decoder))
                 if mean and centre is None and drawn.location is not None:
                     centre = _volume(drawn.location, drawn, place, decoder)
@@ -147,7 +155,7 @@ class RenderPipeline:
             "context_sha256": None if context is None else context.sha256(),
             **{name: value for name, value in drawn.provenance.items() if name in ("steps", "guidance")},
         }
-        return RenderedImages(tuple(images), seeds, provenance, centre)
+        return RenderedImages(tuple(images), seeds, scenes, provenance, centre)
 
 
 def render(parse: Parse, *, decoder: str | Decoder = "direct", **arguments: Any) -> RenderedImages:
@@ -209,10 +217,6 @@ def _bar(total: int, shown: bool) -> Iterator[Callable[[float | None], None]]:
         yield advance
 
 
-def _grid(parse: Parse, place: _Place | None, decoder: Decoder) -> Geometry:
-    return parse.geometry.with_spacing(decoder.spacing_mm) if place is None else place.grid
-
-
 def _volume(array: NDArray[np.float32], drawn: Render, place: _Place | None, decoder: Decoder) -> Volume:
     """The image on the decoder's grid, or, with a place, the context with the region redrawn."""
     if place is None:
@@ -241,4 +245,8 @@ def _region(parse: Parse, region: str | Mask, geometry: Geometry) -> Mask:
 
 
 def _on(parse: Parse, grid: Geometry) -> Parse:
-    return parse if grid.matches(parse.geometry, atol=1e-6) else parse.resampled(grid)
+    """The parse on another grid, without what was measured on its own and holds for its voxels only."""
+    if grid.matches(parse.geometry, atol=1e-6):
+        return parse
+    kept = [a for a in parse.attributes if not (a.derived and a.type in OF_VOXELS)]
+    return parse.replace(attributes=kept).resampled(grid)

@@ -7,7 +7,7 @@ random places, and entities dropped at random, keep the shape of the hole from t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,6 +60,7 @@ class ClaimSampler:
         empty: share of examples without a claim; whole: share of those in which everything is hidden, so that the crop
             is rendered from the scene alone; contrasted: share of those whose second scene lacks one entity;
             repaint: share of those with measured appearance whose image is changed, and what is declared with it.
+        without: for ablations, what no example is told: "attributes", "relations", "tokens" (voxels cannot ask them).
     """
 
     def __init__(
@@ -72,9 +73,10 @@ class ClaimSampler:
         whole: float = 0.3,
         contrasted: float = 0.0,
         repaint: float = REPAINTED,
+        without: Collection[str] = (),
     ) -> None:
         self.cases, self.crop, self.whole = cases, crop, whole
-        self.contrasted, self.repaint = contrasted, repaint
+        self.contrasted, self.repaint, self.without = contrasted, repaint, frozenset(without)
         self.columns = {name: (i, centre, half) for i, (name, centre, half) in enumerate(codec.numeric)}
         self.chance = [(1 - empty) / 2, (1 - empty) / 2, empty]
 
@@ -104,9 +106,19 @@ class ClaimSampler:
     ) -> Example:
         box = _box_near(claim, self.crop, rng)
         hole = hole_in_box(claim, box)
+        scene, told = self._less_told(scene), "tokens" not in self.without
         rest = scene.select([i for i in range(len(scene)) if i != row])
         hu, inside = _image(case, box, rng)
-        return Example(scene.crop(box), rest.crop(box), hu, inside, hole, truth)
+        first, second = (replace(part.crop(box), told=told) for part in (scene, rest))
+        return Example(first, second, hu, inside, hole, truth)
+
+    def _less_told(self, scene: Scene) -> Scene:
+        """The scene without what an ablation leaves out of every example."""
+        if "attributes" in self.without:
+            scene = scene.without_attributes()
+        if "relations" in self.without:
+            scene = replace(scene, relations=np.zeros_like(scene.relations))
+        return scene
 
     def _unclaimed(self, case: Case, rng: np.random.Generator) -> Example:
         measured = case.measured if rng.random() < MEASURED else None
@@ -120,6 +132,7 @@ class ClaimSampler:
         if measured is not None and rng.random() < self.repaint:
             hu, scene = repainted(hu, scene, box, self.columns, rng)
         scene, told = _thinned(scene, rng)
+        scene, told = self._less_told(scene), told and "tokens" not in self.without
         hole = hole_in_box(blob, box, margin=0)
         if anywhere or rng.random() < self.whole:
             everywhere = np.ones_like(hole.core)

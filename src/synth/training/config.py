@@ -12,6 +12,8 @@ from typing import Any
 from synth.errors import InputError
 from synth.training.cases import SetConfig
 
+PARTS = ("attributes", "relations", "tokens")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -28,6 +30,7 @@ class TrainConfig:
         cache: folder in which cases are prepared once and read from; without it all are prepared at every start.
         autoencoder: weights folder that the flow works in.
         start: weights folder whose tensors a new run begins with; what it lacks begins as in any new network.
+        without: parts of the parse that the network is never told, for ablations: attributes, relations, tokens.
         freeze: beginnings of the names of parameters that stay as they are.
         gradient_checkpointing: compute activations again on the way back instead of keeping them.
         sets, validation: what is trained on and what the curve is measured on.
@@ -54,6 +57,7 @@ class TrainConfig:
     cache: str | None = None
     autoencoder: str | None = None
     start: str | None = None
+    without: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
     gradient_checkpointing: bool = False
     model: dict[str, Any] = field(default_factory=dict)
@@ -81,7 +85,8 @@ class TrainConfig:
                 raise InputError(f"{path.name}: {key}", expected="tables", got=repr(entries), fix=f"write [[{key}]]")
             raw[key] = tuple(_set(path, entry, places) for entry in entries)
         try:
-            raw["freeze"] = tuple(raw.get("freeze", ()))
+            for key in ("freeze", "without"):
+                raw[key] = tuple(raw.get(key, ()))
             return cls(**raw)._checked(path.name)
         except TypeError as error:
             raise InputError(
@@ -107,6 +112,10 @@ class TrainConfig:
             if not low <= value <= high:
                 expected = f"from {low:g} to {high:g}"
                 raise InputError(f"{name}: {what}", expected=expected, got=f"{value:g}", fix="correct the value")
+        unknown = sorted(set(self.without) - set(PARTS))
+        if unknown:
+            got, fix = str(unknown), "correct the value"
+            raise InputError(f"{name}: without", expected=f"some of {list(PARTS)}", got=got, fix=fix)
         return self
 
 

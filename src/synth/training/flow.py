@@ -83,13 +83,17 @@ class FlowTask:
         self.codec = Codec.for_names(VOCABULARY.names)
         self.sets = [load_cases(s, self.codec, config.spacing_mm, config.cache) for s in config.sets]
         self.samplers = [
-            ClaimSampler(cases, s.crop, self.codec, empty=EMPTY, whole=WHOLE, contrasted=CONTRASTED)
+            ClaimSampler(
+                cases, s.crop, self.codec, empty=EMPTY, whole=WHOLE, contrasted=CONTRASTED, without=config.without
+            )
             for cases, s in zip(self.sets, config.sets, strict=True)
         ]
         weights = np.array([s.weight for s in config.sets])
         self.chance = weights / weights.sum()
         self.held_out = [
-            ClaimSampler(load_cases(s, self.codec, config.spacing_mm, config.cache), s.crop, self.codec)
+            ClaimSampler(
+                load_cases(s, self.codec, config.spacing_mm, config.cache), s.crop, self.codec, without=config.without
+            )
             for s in config.validation
         ]
         checkpoint = load_checkpoint(weights_folder(config.autoencoder or "autoencoder"))

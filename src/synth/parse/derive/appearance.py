@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from synth.errors import InputError
 from synth.parse.items import Attribute, Entity
 from synth.parse.kinds import Kind, Phase
 from synth.parse.parse import Parse
-from synth.volume import Mask, Slices3, Volume
+from synth.volume import Slices3, Volume
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -26,19 +27,65 @@ _LEAST_RIM_VOXELS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class _Region:
-    """One entity cut out of the volume with a margin: image, mask, and the mask less the findings inside it."""
+class Region:
+    """Where one entity is measured, cut out of the grid with a margin.
 
-    image: Floats
+    Attributes:
+        slices: of the grid; mask: the entity there, (x, y, z); own: less the findings inside it; spacing_mm: of voxels.
+    """
+
+    slices: Slices3
     mask: Bools
     own: Bools
     spacing_mm: tuple[float, float, float]
 
-    @property
+    @classmethod
+    def of(cls, parse: Parse, entity: Entity) -> Region:
+        """Of a present, delineated entity."""
+        mask, spacing = parse.masks[entity.id], parse.geometry.spacing_mm
+        slices = mask.padded_slices(_margin(spacing))
+        inside = mask.crop(slices)
+        own = inside.copy()
+        for other in parse.entities:
+            if other.kind is Kind.finding and other.id != entity.id and other.id in parse.present_ids:
+                held = parse.masks[other.id]
+                if held.voxels < mask.voxels:
+                    own &= ~held.crop(slices)
+        return cls(slices, inside, own if own.any() else inside, spacing)
+
+    @cached_property
     def core(self) -> Bools:
         """The inner voxels, free of partial volume, where enough are left; else all of them."""
         eroded = ndimage.binary_erosion(self.own)
         return eroded if np.count_nonzero(eroded) >= _LEAST_CORE_VOXELS else self.own
+
+    @cached_property
+    def rim(self) -> Bools:
+        """The outermost voxels of the mask."""
+        return np.asarray(self.mask & ~ndimage.binary_erosion(self.mask), dtype=np.bool_)
+
+    def band(self, image: Floats) -> Floats | None:
+        """What of the image in `slices` lies between the two scales of the texture; None where too little is inside.
+
+        Neither scale looks outside the entity.
+        """
+        if np.count_nonzero(self.own) < _LEAST_TEXTURE_VOXELS:
+            return None
+        sigmas = [[scale / step for step in self.spacing_mm] for scale in TEXTURE_SCALES_MM]
+        fine, coarse = (smoothed_within(image, self.own, sigma) for sigma in sigmas)
+        return fine - coarse
+
+    def texture(self, band: Floats) -> float:
+        """ln variance of a band, ln(HU²)."""
+        return float(np.log(max(float(band[self.own].var()), 1e-4)))
+
+    def slope(self, image: Floats) -> float | None:
+        """Mean slope across the border, HU/mm: the gradient's length on the rim of the mask, robust to single voxels;
+        None where there is too little of it."""
+        if np.count_nonzero(self.rim) < _LEAST_RIM_VOXELS or min(image.shape) < 2:
+            return None
+        squares = [np.square(np.gradient(image, step, axis=axis)) for axis, step in enumerate(self.spacing_mm)]
+        return float(np.median(np.sqrt(np.sum(squares, axis=0))[self.rim]))
 
 
 def derive_appearance(parse: Parse, volume: Volume, *, unenhanced: Volume | None = None) -> Parse:
@@ -81,46 +128,26 @@ def _check_grid(parse: Parse, volume: Volume, what: str) -> None:
 def _measured(
     parse: Parse, entity: Entity, volume: Volume, unenhanced: Volume | None, phase: Phase | None
 ) -> Iterator[Attribute]:
-    mask = parse.masks[entity.id]
-    slices = mask.padded_slices(_margin(volume.spacing_mm))
-    region = _region(parse, entity, mask, volume, slices)
-    values = region.image[region.core].astype(np.float64)
+    region = Region.of(parse, entity)
+    image = volume.array[region.slices]
+    values = image[region.core].astype(np.float64)
     names = ("mean_attenuation", "attenuation_spread") if volume.unit == "HU" else ("mean_signal", "signal_spread")
     found: dict[str, float | None] = {names[0]: float(values.mean()), names[1]: float(values.std())}
     if volume.unit == "HU":
-        found["texture"] = _texture(region)
-        found["edge_sharpness"] = _edge_sharpness(region)
+        band = region.band(image)
+        found["texture"] = None if band is None else region.texture(band)
+        found["edge_sharpness"] = region.slope(image)
         if unenhanced is not None:
-            found["enhancement"] = float(values.mean() - unenhanced.array[slices][region.core].mean(dtype=np.float64))
+            plain = unenhanced.array[region.slices][region.core]
+            found["enhancement"] = float(values.mean() - plain.mean(dtype=np.float64))
     for name, value in found.items():
         if value is not None:
             yield Attribute(entity=entity.id, type=name, value=value, phase=phase, derived=True)
 
 
-def _region(parse: Parse, entity: Entity, mask: Mask, volume: Volume, slices: Slices3) -> _Region:
-    inside = mask.crop(slices)
-    own = inside.copy()
-    for other in parse.entities:
-        if other.kind is Kind.finding and other.id != entity.id and other.id in parse.present_ids:
-            held = parse.masks[other.id]
-            if held.voxels < mask.voxels:
-                own &= ~held.crop(slices)
-    return _Region(volume.array[slices], inside, own if own.any() else inside, volume.spacing_mm)
-
-
 def _margin(spacing_mm: tuple[float, float, float]) -> tuple[int, int, int]:
     x, y, z = (max(2, int(np.ceil(2 * TEXTURE_SCALES_MM[1] / step))) for step in spacing_mm)
     return x, y, z
-
-
-def _texture(region: _Region) -> float | None:
-    """ln variance of the band of the image between two Gaussian scales, neither of which looks outside the mask."""
-    own = region.own
-    if np.count_nonzero(own) < _LEAST_TEXTURE_VOXELS:
-        return None
-    sigmas = [[scale / step for step in region.spacing_mm] for scale in TEXTURE_SCALES_MM]
-    fine, coarse = (smoothed_within(region.image, own, sigma) for sigma in sigmas)
-    return float(np.log(max(float((fine - coarse)[own].var()), 1e-4)))
 
 
 def smoothed_within(image: Floats, own: Bools, sigma: float | Sequence[float]) -> Floats:
@@ -129,12 +156,3 @@ def smoothed_within(image: Floats, own: Bools, sigma: float | Sequence[float]) -
     offset = float(image[own].mean())
     total = ndimage.gaussian_filter((image - offset) * weight, sigma)
     return np.asarray(total / np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-6), dtype=np.float32)
-
-
-def _edge_sharpness(region: _Region) -> float | None:
-    """Mean slope across the border, HU/mm: the gradient's length on the rim of the mask, robust to single voxels."""
-    rim = region.mask & ~ndimage.binary_erosion(region.mask)
-    if np.count_nonzero(rim) < _LEAST_RIM_VOXELS or min(region.image.shape) < 2:
-        return None
-    squares = [np.square(np.gradient(region.image, step, axis=axis)) for axis, step in enumerate(region.spacing_mm)]
-    return float(np.median(np.sqrt(np.sum(squares, axis=0))[rim]))
