@@ -201,6 +201,34 @@ def test_two_processes_train_one_network_and_resume_together(phantoms: Path, tmp
     assert load_decoder(str(run / "weights")).name == "direct"
 
 
+def test_two_processes_with_sharded_weights_make_what_whole_ones_make_and_resume(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    text = (CONFIGS / "direct.toml").read_text()
+    (tmp_path / "whole.toml").write_text(text)
+    (tmp_path / "parts.toml").write_text(f"shard = true\ngradient_checkpointing = true\n{text}")
+
+    def command(config: str, run: str, steps: str) -> list[str]:
+        places = ["--phantoms", str(phantoms), "--run", str(tmp_path / run), "--steps", steps, "--json"]
+        return ["train", "direct", str(tmp_path / config), *places]
+
+    _in_two_processes(command("whole.toml", "whole", "4"))
+    for steps in ("2", "4"):  # the second call goes on
+        _in_two_processes(command("parts.toml", "parts", steps))
+    progress = json.loads((tmp_path / "parts" / "checkpoint" / "progress.json").read_text())
+    assert [row["step"] for row in progress["history"]] == [1, 2, 3, 4]
+    assert progress["schedule"] == {"last_epoch": 4}
+    parts = list((tmp_path / "parts" / "checkpoint" / "shards").glob("*.distcp"))
+    assert len(parts) == 2
+    assert min(p.stat().st_size for p in parts) > 0.3 * max(p.stat().st_size for p in parts)
+    made, expected = (load_file(tmp_path / run / "weights" / "model.safetensors") for run in ("parts", "whole"))
+    assert set(made) == set(expected)
+    assert max(float((made[n].float() - expected[n].float()).abs().max()) for n in made) < 2e-3
+    alone = CliRunner().invoke(app, command("parts.toml", "parts", "5"))
+    assert alone.exit_code == 2  # one process has no shards to go on from
+    assert "a sharded checkpoint" in alone.output + alone.stderr
+
+
 def test_batches_drawn_ahead_are_the_same_batches(phantoms: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text("workers = 2\n" + (CONFIGS / "direct.toml").read_text())

@@ -33,6 +33,7 @@ class TrainConfig:
         without: parts of the parse that the network is never told, for ablations: attributes, relations, tokens.
         freeze: beginnings of the names of parameters that stay as they are.
         gradient_checkpointing: compute activations again on the way back instead of keeping them.
+        shard: spread weights, gradients and optimiser over the processes (FSDP) where there are several.
         sets, validation: what is trained on and what the curve is measured on.
         model: arguments of the network's constructor; loss: weights of the loss terms.
     """
@@ -60,6 +61,7 @@ class TrainConfig:
     without: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
     gradient_checkpointing: bool = False
+    shard: bool = False
     model: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, float] = field(default_factory=dict)
 

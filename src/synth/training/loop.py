@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from synth.decoder.checkpoint import begin_from, load_checkpoint, weights_folder
 from synth.errors import InputError
+from synth.training import sharded
 from synth.training.config import TrainConfig
 
 BLOCKS = (
@@ -82,7 +83,7 @@ def train(task: Task, config: TrainConfig, run: Path, weights: Path, *, log: Log
         begin_from(task.model, load_checkpoint(weights_folder(config.start)))
     _freeze(task.model, config.freeze)
     trainer = _Trainer.of(task, config)
-    step, history = (0, []) if saved is None else _resume(trainer.accelerator, saved)
+    step, history = (0, []) if saved is None else trainer.resume(saved)
     batches = trainer.batches(step)
     started = time.monotonic()
     facts: dict[str, Any] = {"precision": config.precision, "validation": {}, "validated_step": None}
@@ -101,7 +102,7 @@ def train(task: Task, config: TrainConfig, run: Path, weights: Path, *, log: Log
                 history[-1].update(facts["validation"])
             trainer.say(log, {"step": step, **facts["validation"]})
         if over or step % config.checkpoint_every == 0:
-            _save(trainer.accelerator, run, step, history)
+            trainer.save(run, step, history)
             trainer.export(weights, {"step": step, **facts})
     return dict(facts["validation"])
 
@@ -116,7 +117,7 @@ class _Trainer:
     model: nn.Module
     optimiser: Any
     schedule: Any
-    average: AveragedModel
+    average: AveragedModel | sharded.ShardedAverage
 
     @classmethod
     def of(cls, task: Task, config: TrainConfig) -> _Trainer:
@@ -129,19 +130,30 @@ class _Trainer:
             kwargs_handlers=[unused],
         )
         task.place(accelerator.device)
+        if config.shard and accelerator.num_processes > 1:
+            return cls._of_shards(task, config, accelerator)
         model: nn.Module = _Learner(task)
         if not torch.cuda.is_available():
             model = model.to(memory_format=torch.channels_last_3d)
-        learned = [p for p in model.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(learned, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _rate(s, config))
-        model, optimiser, schedule = accelerator.prepare(model, optimiser, schedule)
+        model, optimiser, schedule = accelerator.prepare(model, *_optimiser(model, config))
         network = accelerator.unwrap_model(model).network
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         accelerator.register_for_checkpointing(average)
         if config.gradient_checkpointing:
-            recompute(network)
+            recompute(network)  # the average has been copied: a copy made now would call the network's own forward
         return cls(task, config, accelerator, model, optimiser, schedule, average)
+
+    @classmethod
+    def _of_shards(cls, task: Task, config: TrainConfig, accelerator: Accelerator) -> _Trainer:
+        """With weights, gradients, optimiser and average spread over the processes."""
+        task.model.to(accelerator.device)
+        plain = sharded.plain_copy(task.model)
+        if config.gradient_checkpointing:
+            recompute(task.model)
+        model = _Learner(task, shared=True)
+        sharded.shard(model, BLOCKS, accelerator.device, accelerator.num_processes)
+        average = sharded.ShardedAverage(task.model, plain, config.ema_decay)
+        return cls(task, config, accelerator, model, *_optimiser(model, config), average)
 
     def batches(self, first: int) -> Iterator[tuple[Any, int]]:
         """The batches from step `first` on, each with the seed of its noise, drawn ahead by the config's workers."""
@@ -166,8 +178,12 @@ class _Trainer:
         with self.accelerator.autocast():
             loss, numbers = self.model(batch.to(device), noise)
         self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-        if torch.isfinite(torch.as_tensor(norm)):
+        parameters, most = self.model.parameters(), self.config.gradient_clip
+        if isinstance(self.average, sharded.ShardedAverage):
+            norm = sharded.agree(self.model, most)
+        else:
+            norm = torch.as_tensor(self.accelerator.clip_grad_norm_(parameters, most))
+        if torch.isfinite(norm):
             self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.schedule.step()
@@ -189,20 +205,62 @@ class _Trainer:
         return bool(self.accelerator.reduce(told, "sum") > 0) if self.accelerator.num_processes > 1 else here
 
     def export(self, weights: Path, facts: Mapping[str, Any]) -> None:
+        network = self.average.module  # of shards, all processes have to ask
         if self.accelerator.is_main_process:
-            self.task.export(self.average.module, weights, facts)
+            self.task.export(network, weights, facts)
+
+    def save(self, run: Path, step: int, history: list[dict[str, float]]) -> None:
+        """Write the new checkpoint whole, then drop the old: a kill at any moment leaves one of them."""
+        fresh, last, old = run / "checkpoint.new", run / "checkpoint", run / "checkpoint.old"
+        accelerator = self.accelerator
+        if accelerator.is_main_process:
+            shutil.rmtree(fresh, ignore_errors=True)
+        accelerator.wait_for_everyone()
+        progress: dict[str, Any] = {"step": step, "history": history}
+        if isinstance(self.average, sharded.ShardedAverage):
+            sharded.save(fresh, self.model, self.optimiser, self.average)
+            progress["schedule"] = {"last_epoch": self.schedule.last_epoch}
+        else:
+            accelerator.save_state(str(fresh), safe_serialization=True)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            (fresh / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
+            if last.exists():  # else the old one is all there is
+                shutil.rmtree(old, ignore_errors=True)
+                last.replace(old)
+            fresh.replace(last)
+            shutil.rmtree(old, ignore_errors=True)
+        accelerator.wait_for_everyone()
+
+    def resume(self, folder: Path) -> tuple[int, list[dict[str, float]]]:
+        """Load a checkpoint; its step and history. Raises InputError for one of a run that was not sharded alike."""
+        progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+        parted = isinstance(self.average, sharded.ShardedAverage)
+        if parted != ("schedule" in progress):
+            kinds = ("a whole checkpoint", "a sharded checkpoint")
+            raise InputError(
+                str(folder), expected=kinds[parted], got=kinds[not parted], fix="go on as the run was begun, or anew"
+            )
+        if isinstance(self.average, sharded.ShardedAverage):
+            sharded.load(folder, self.model, self.optimiser, self.average)
+            self.schedule.last_epoch = int(progress["schedule"]["last_epoch"]) - 1
+            self.schedule.step()
+        else:
+            self.accelerator.load_state(str(folder))
+        return int(progress["step"]), list(progress["history"])
 
 
 class _Learner(nn.Module):
-    """A task's network and its loss."""
+    """A task's network and its loss; `shared` where the network is sharded."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, shared: bool = False) -> None:
         super().__init__()
-        self.network, self.task = task.model, task
+        self.network, self.task, self.shared = task.model, task, shared
 
     def forward(self, batch: Any, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of one batch."""
-        return self.task.loss(self.network, batch, rng)
+        total, numbers = self.task.loss(self.network, batch, rng)
+        return (total + sharded.touched(self.network) if self.shared else total), numbers
 
 
 class _Batches(Dataset[tuple[Any, int]]):
@@ -215,6 +273,13 @@ class _Batches(Dataset[tuple[Any, int]]):
         rng = np.random.default_rng([self.seed, number, self.process])
         seed = int(rng.integers(2**62))
         return self.task.batch(rng), seed
+
+
+def _optimiser(model: nn.Module, config: TrainConfig) -> tuple[Any, Any]:
+    """AdamW of what is learned, and the schedule of its rate."""
+    groups = [{"params": some} for some in sharded.kinds(p for p in model.parameters() if p.requires_grad)]
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _rate(s, config))
 
 
 def recompute(network: nn.Module) -> None:
@@ -262,32 +327,8 @@ def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
     return means | {"step": rows[-1]["step"]}
 
 
-def _save(accelerator: Accelerator, run: Path, step: int, history: list[dict[str, float]]) -> None:
-    """Write the new checkpoint whole, then drop the old: a kill at any moment leaves one of them."""
-    fresh, last, old = run / "checkpoint.new", run / "checkpoint", run / "checkpoint.old"
-    if accelerator.is_main_process:
-        shutil.rmtree(fresh, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(fresh), safe_serialization=True)
-    if accelerator.is_main_process:
-        (fresh / "progress.json").write_text(json.dumps({"step": step, "history": history}), encoding="utf-8")
-        if last.exists():  # else the old one is all there is
-            shutil.rmtree(old, ignore_errors=True)
-            last.replace(old)
-        fresh.replace(last)
-        shutil.rmtree(old, ignore_errors=True)
-    accelerator.wait_for_everyone()
-
-
 def _last_checkpoint(run: Path) -> Path | None:
     """The last whole checkpoint; None for a new run, whose folder is made."""
     run.mkdir(parents=True, exist_ok=True)
     folders = (run / "checkpoint", run / "checkpoint.old")
     return next((f for f in folders if (f / "progress.json").exists()), None)
-
-
-def _resume(accelerator: Accelerator, folder: Path) -> tuple[int, list[dict[str, float]]]:
-    """Load a checkpoint; its step and history."""
-    accelerator.load_state(str(folder))
-    progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-    return int(progress["step"]), list(progress["history"])
