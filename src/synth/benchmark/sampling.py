@@ -6,7 +6,7 @@ most steps in the same run, as a share, over patients and seeds. `evaluations` c
 
 `monai_inferer` hands the same network, in the same precision, to MONAI's `DiffusionInferer` with its `RFlowScheduler`,
 which walks by Euler's method and knows nothing of a parse: what the parse says is computed at every pass. The latents
-are decoded alike.
+are decoded alike, and the images brought to what is declared.
 """
 
 from __future__ import annotations
@@ -14,23 +14,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 import torch
-from monai.inferers import DiffusionInferer
-from monai.networks.nets import DiffusionModelUNet
-from monai.networks.schedulers import RFlowScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from synth.benchmark.perceptual import Perceptual
 from synth.benchmark.reconstruction import EVERYTHING, LOOK_HU, Image, Subject
 from synth.benchmark.result import Row, bootstrap_interval
-from synth.conditioning import Scene, SceneBatch, collate
+from synth.conditioning import Scene, collate
 from synth.decoder import LatentDecoder
+from synth.decoder.declared import as_declared
+from synth.decoder.monai_sampler import sampled_by_monai
 from synth.distance import clinical_distance
-
-MONAI_TIMES = 1000
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,10 @@ def rows_of(drawn: Sequence[Drawn], *, seed: int = 0) -> list[Row]:
             name: [float(getattr(d, name)) for d in chosen] for name in ("d_clin", "lpips", "seconds", "evaluations")
         }
         for name in ("d_clin", "lpips"):
-            values[f"{name}_gap"] = [getattr(d, name) / getattr(best[d.patient, d.seed], name) - 1 for d in chosen]
+            usual = float(np.mean([getattr(d, name) for d in best.values()]))
+            values[f"{name}_gap"] = [
+                (getattr(d, name) - getattr(best[d.patient, d.seed], name)) / usual for d in chosen
+            ]
         for name, some in values.items():
             if np.isfinite(some).all():
                 interval = bootstrap_interval(some, np.mean, rng=np.random.default_rng(seed), draws=500)
@@ -114,33 +113,21 @@ def _ours(decoder: LatentDecoder, subject: Subject, steps: int, seed: int) -> tu
     return drawn.images[0], 2 * steps - 1
 
 
-class _Handed(nn.Module):
-    """The network as MONAI's inferer calls it: everything beside x and t is made at every pass."""
-
-    def __init__(self, decoder: LatentDecoder, scene: SceneBatch, shape: Sequence[int]) -> None:
-        super().__init__()
-        self.decoder, self.scene = decoder, scene
-        ones = torch.ones(1, 1, *shape)
-        self.given = torch.zeros(1, decoder.autoencoder.latent_channels, *shape), ones, ones
-
-    def forward(self, x: Tensor, timesteps: Tensor, **_: Any) -> Tensor:
-        velocity = self.decoder.net(x, timesteps.float() / MONAI_TIMES, self.scene, *self.given)
-        return -velocity  # MONAI's is data minus noise
-
-
 @torch.inference_mode()
 def _monai(decoder: LatentDecoder, subject: Subject, steps: int, seed: int) -> tuple[Image, int]:
     shape = subject.image.shape
     box = (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
     scene = collate([Scene.from_parse(subject.told(EVERYTHING), decoder.codec).crop(box)])
     latent = [n // decoder.factor for n in shape]
-    scheduler = RFlowScheduler(num_train_timesteps=MONAI_TIMES, use_discrete_timesteps=False)
-    scheduler.set_timesteps(num_inference_steps=steps)
     noise = torch.randn(
         (1, decoder.autoencoder.latent_channels, *latent), generator=torch.Generator().manual_seed(seed)
     )
+    ones = torch.ones(1, 1, *latent)
+    given = torch.zeros(noise.shape), ones, ones
+
+    def velocity(x: Tensor, t: Tensor) -> Tensor:
+        return decoder.net(x, t, scene, *given)
+
     with torch.autocast("cpu", torch.bfloat16):
-        network = cast(DiffusionModelUNet, _Handed(decoder, scene, latent))  # it asks no more of it than forward
-        latents = DiffusionInferer(scheduler).sample(noise, network, scheduler=scheduler, verbose=False)
-        made = decoder.autoencoder.decode(cast(Tensor, latents)).float()
-    return np.asarray(made[0, 0].numpy()), steps
+        made = decoder.autoencoder.decode(sampled_by_monai(velocity, noise, steps)).float()
+    return as_declared(np.asarray(made[0, 0].numpy()), subject.told(EVERYTHING)), steps
