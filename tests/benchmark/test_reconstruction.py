@@ -18,10 +18,11 @@ from synth.benchmark.reconstruction import (
     measure,
     nearest_patient,
     pooled,
+    read_phantoms,
     rows_of,
     shuffled,
 )
-from synth.parse import Attribute, Entity, Parse
+from synth.parse import Attribute, Entity, Kind, Parse
 from synth.volume import Geometry, Mask, Volume
 
 SHAPE = (16, 16, 16)
@@ -59,7 +60,7 @@ def test_the_image_itself_is_perfect_and_an_offset_is_measured() -> None:
         for s in measure(subject, "ours", ALONE, subject.image.array + np.float32(20))
         if s.metric == "d_clin" and s.terms == "not_told"
     ]
-    assert told.value == pytest.approx(1.0, abs=0.1)
+    assert told.value == 0.0  # both follow from what was told
 
 
 def test_a_mean_fill_is_told_the_mean_of_every_mask_and_of_the_rest_of_the_body() -> None:
@@ -116,3 +117,12 @@ def test_shuffling_deals_the_same_values_to_other_entities() -> None:
     assert [(a.entity, a.type) for a in dealt] == [(a.entity, a.type) for a in attributes]
     assert sorted(a.value for a in dealt) == [0.0, 10.0, 20.0, 30.0]
     assert [a.value for a in dealt] != [a.value for a in attributes]
+
+
+def test_phantoms_have_lesions_and_nothing_measured() -> None:
+    (subject,) = read_phantoms(8.0, 1)
+    kinds = {e.kind for e in subject.parse.entities if e.id in subject.parse.masks}
+    assert Kind.finding in kinds
+    assert not any(a.derived for a in subject.parse.attributes)
+    assert any(a.derived for a in subject.told(Told("all", "measured")).attributes)
+    assert {e.kind for e in subject.with_tissue.entities} >= {Kind.tissue}

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ from synth.interop import with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse
 from synth.parse.derive import derive_appearance
+from synth.phantom import make, sample_spec
 from synth.pipeline.parallel import each
 from synth.volume import Geometry, Mask, Volume
 from synth.volume.tissue import body_mask
@@ -51,6 +52,7 @@ SSIM_SIDE = 5  # voxels; seven, the usual, is 28 mm here
 RESAMPLES = 500
 LOOK_HU = (-200.0, 300.0)
 HALVES = 20
+FIRST_PHANTOM = 40_000
 FILL_NOISE_HU = 20.0
 REST = "rest of the body"
 Image = NDArray[np.float32]
@@ -109,6 +111,18 @@ def read_subjects(folder: Path, spacing_mm: float, limit: int | None = None) -> 
         patient = read_patient(case).resampled(spacing_mm)
         image, parse = patient.image, patient.parse
         subjects.append(Subject(patient.name, image, parse, with_tissues(parse, image), body_mask(image)))
+    return subjects
+
+
+def read_phantoms(spacing_mm: float, count: int) -> list[Subject]:
+    """Phantoms of the abdomen that no training drew, with their lesions and what is declared of them."""
+    subjects = []
+    for seed in range(FIRST_PHANTOM, FIRST_PHANTOM + count):
+        spec = replace(sample_spec(seed), field_of_view="abdomen")
+        made = make(seed, spec=spec, spacing_mm=(spacing_mm,) * 3)
+        parse = made.parse.without_derived()
+        name, body = f"phantom {seed}", body_mask(made.image)
+        subjects.append(Subject(name, made.image, parse, with_tissues(parse, made.image), body))
     return subjects
 
 
@@ -235,7 +249,7 @@ def _look(subject: Subject, render: Image | None, perceptual: Perceptual) -> NDA
     return perceptual.features(_seen(subject, render))
 
 
-def frechet_rows(looks: Sequence[Look], *, seed: int = 0) -> list[Row]:
+def frechet_rows(looks: Sequence[Look], *, arena: str = "openkbp", seed: int = 0) -> list[Row]:
     """One row a method, and the real images against each other, halved at random; nothing without two patients."""
     real = {look.patient: look.features for look in looks if look.method == "image"}
     if len(real) < 2:
@@ -246,7 +260,7 @@ def frechet_rows(looks: Sequence[Look], *, seed: int = 0) -> list[Row]:
         order = rng.permutation(names).tolist()
         cut = len(order) // 2
         halves.append(frechet(_joined(real, order[:cut]), _joined(real, order[cut:])))
-    group = {"arena": "openkbp", "organ": "all"}
+    group = {"arena": arena, "organ": "all"}
     low, high = (float(q) for q in np.quantile(halves, (0.025, 0.975)))
     everyone = {**group, **ALONE._asdict()}
     rows = [Row(everyone, "real", "frechet", float(np.mean(halves)), low, high, len(names))]
@@ -384,7 +398,7 @@ def nearest_patient(subject: Subject, training: Sequence[Subject]) -> Image:
     return out
 
 
-def rows_of(scores: Sequence[Score], *, seed: int = 0) -> list[Row]:
+def rows_of(scores: Sequence[Score], *, arena: str = "openkbp", seed: int = 0) -> list[Row]:
     """Means over patients with 95% bootstrap intervals, per method and, for the mean HU, per organ and pooled."""
     rows = []
     keys = sorted({(s.method, s.told, s.metric, s.terms) for s in scores})
@@ -394,7 +408,7 @@ def rows_of(scores: Sequence[Score], *, seed: int = 0) -> list[Row]:
         for organ in organs:
             values = _per_patient([s for s in chosen if organ in ("all", s.organ)])
             interval = bootstrap_interval(list(values), np.mean, rng=np.random.default_rng(seed), draws=RESAMPLES)
-            group = {"arena": "openkbp", "organ": organ, **told._asdict()}
+            group = {"arena": arena, "organ": organ, **told._asdict()}
             if metric.startswith("d_clin"):
                 group["terms"] = terms
             rows.append(Row(group, method, metric, float(values.mean()), interval.low, interval.high, len(values)))

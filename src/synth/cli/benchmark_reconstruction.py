@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from synth.cli.output import JsonOption, emit, progress
+
+Arena = Literal["openkbp", "phantoms"]
+PHANTOMS = 8
 
 
 def register(benchmarks: typer.Typer) -> None:
@@ -16,7 +19,10 @@ def register(benchmarks: typer.Typer) -> None:
 
 
 def reconstruction(
-    data: Annotated[Path, typer.Option(help="Folder of cases: */ct.nii.gz with */labels.nii.gz.")],
+    data: Annotated[
+        Path | None, typer.Option(help="openkbp: folder of cases, */ct.nii.gz with */labels.nii.gz.")
+    ] = None,
+    arena: Annotated[Arena, typer.Option(help="openkbp, or phantoms made for it.")] = "openkbp",
     training: Annotated[
         Path | None, typer.Option(help="Training cases in the same layout, for the nearest-patient control.")
     ] = None,
@@ -34,13 +40,25 @@ def reconstruction(
     import time
 
     from synth.benchmark.perceptual import load_lpips
-    from synth.benchmark.reconstruction import frechet_rows, read_subjects, rows_of, score_subjects
+    from synth.benchmark.reconstruction import (
+        frechet_rows,
+        read_phantoms,
+        read_subjects,
+        rows_of,
+        score_subjects,
+    )
     from synth.benchmark.result import BenchmarkResult
     from synth.decoder import DirectDecoder, LatentDecoder
+    from synth.errors import InputError
 
     started = time.monotonic()
     direct, latent = DirectDecoder.from_pretrained(), LatentDecoder.from_pretrained()
-    subjects = read_subjects(data, latent.spacing_mm, limit)
+    if arena == "phantoms":
+        subjects = read_phantoms(latent.spacing_mm, limit or PHANTOMS)
+    elif data is None:
+        raise InputError("--data", expected="a folder of cases", got="none", fix="give one, or --arena phantoms")
+    else:
+        subjects = read_subjects(data, latent.spacing_mm, limit)
     others = read_subjects(training, latent.spacing_mm) if training else []
     perceptual = load_lpips(lpips) if lpips else None
     with progress("rendering", total=len(subjects), as_json=as_json) as advance:
@@ -56,7 +74,8 @@ def reconstruction(
             advance=advance,
         )
     options = (
-        f"--seed {seed}"
+        (f"--data {data.name}" if data else f"--arena {arena}")
+        + f" --seed {seed}"
         + (f" --training {training.name}" if training else "")
         + (f" --limit {limit}" if limit else "")
         + (f" --samples {samples}" if samples > 1 else "")
@@ -64,13 +83,13 @@ def reconstruction(
     )
     result = BenchmarkResult(
         benchmark="reconstruction",
-        command=f"synth benchmark reconstruction --data {data.name} {options} --json",
+        command=f"synth benchmark reconstruction {options} --json",
         weights={
             "direct": direct.weights_sha256,
             "latent": latent.weights_sha256,
             "autoencoder": latent.autoencoder_sha256,
         },
         seconds=time.monotonic() - started,
-        rows=(*rows_of(scores, seed=seed), *frechet_rows(looks, seed=seed)),
+        rows=(*rows_of(scores, arena=arena, seed=seed), *frechet_rows(looks, arena=arena, seed=seed)),
     )
     emit(result.to_json(), as_json, result.table)
