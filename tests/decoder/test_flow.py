@@ -11,14 +11,16 @@ from synth.decoder.latent_net import blank
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 30, 200])
 @pytest.mark.parametrize("shift", [1.0, 3.0])
-def test_an_exact_velocity_lands_on_the_target_at_every_step_count(steps: int, shift: float) -> None:
+@pytest.mark.parametrize("corrected", [True, False])
+def test_an_exact_velocity_lands_on_the_target_at_every_step_count(steps: int, shift: float, corrected: bool) -> None:
     generator = torch.Generator().manual_seed(steps)
     noise, data = torch.randn(2, 1, 3, 2, 2, 2, generator=generator)
 
     def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         return velocity_target(data, noise)
 
-    assert torch.allclose(sample(velocity, noise, steps, shift=shift), data, atol=1e-5)
+    made = sample(velocity, noise, steps, shift=shift, corrected=corrected)
+    assert torch.allclose(made, data, atol=1e-5)
 
 
 def test_a_wrong_velocity_misses_the_target() -> None:
@@ -33,6 +35,8 @@ def test_more_steps_come_nearer_on_a_curved_path() -> None:
     errors = [float((sample(lambda x, t: x, start, n) - exact).abs()) for n in (2, 8, 32)]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 0.02
+    plain = float((sample(lambda x, t: x, start, 8, corrected=False) - exact).abs())
+    assert plain > 2 * errors[1]  # one evaluation a step knows nothing of the curve
 
 
 def test_the_path_starts_at_the_data_and_ends_at_the_noise() -> None:
@@ -60,6 +64,6 @@ def test_the_mean_of_the_data_is_read_off_at_the_first_time() -> None:
 def test_a_hole_is_blanked_wherever_its_latent_voxels_reach() -> None:
     hole = torch.zeros(1, 1, 2, 2, 2)
     hole[..., 1] = 1
-    left = blank(torch.full((1, 1, 4, 4, 4), 70.0), hole)
+    left = blank(torch.full((1, 1, 4, 4, 4), 70.0), hole, 2)
     assert (left[..., :2] == 70).all()
     assert (left[..., 2:] == 0).all()

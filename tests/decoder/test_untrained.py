@@ -221,7 +221,19 @@ def test_guidance_of_one_is_none_and_more_goes_further_the_same_way(weights: Pat
     assert np.abs(further).mean() > 1.2 * np.abs(there).mean()
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"guidance": -1.0}, {"max_memory_gb": 0.01}])
+def test_a_lower_temperature_draws_images_that_differ_less_and_zero_one_image(weights: Path) -> None:
+    plain = LatentDecoder.from_pretrained(weights / "latent").with_sampling(steps=1, location=False)
+
+    def apart(temperature: float) -> float:
+        decoder = plain.with_sampling(temperature=temperature)
+        one, other = (decoder.render(_parse(), generator=torch.Generator().manual_seed(s)).images[0] for s in (1, 2))
+        return float(np.abs(one - other).mean())
+
+    assert apart(0.0) == 0.0
+    assert 0 < apart(0.5) < 0.8 * apart(1.0)
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"guidance": -1.0}, {"temperature": 3.0}, {"max_memory_gb": 0.01}])
 def test_a_way_of_drawing_that_there_is_not_is_refused(weights: Path, change: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
         LatentDecoder.from_pretrained(weights / "latent").with_sampling(**change)

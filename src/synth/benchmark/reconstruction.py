@@ -6,7 +6,8 @@ HU, the rest of the body with another), and `nearest_patient` (the CT of the tra
 best, once the centres of the organs are laid on each other). Controls, with everything told: `ours_no_relations`,
 `ours_shuffled` (the measured values dealt out anew among the entities), and `ours_other` (another patient's parse);
 `ours_undeclared` and `ours_mean_undeclared` are what the network draws before it is brought to the declared values
-(`synth.decoder.declared`), and `mean_fill_declared` is the mean fill with white noise, brought to them in the same way.
+(`synth.decoder.declared`), `ours_temperature_1` begins with noise at full strength, and `mean_fill_declared` is the
+mean fill with white noise, brought to them in the same way.
 
 LPIPS is taken over the box of the body in the soft-tissue window; the Fréchet distance compares the slices of all
 renders of a method with those of all images (`real`: one half of the images with the other). Of several samples, the
@@ -191,6 +192,9 @@ def score_subjects(
         plainly = latent.with_sampling(declared=False)
         drawn = plainly.render(everything, generator=torch.Generator().manual_seed(seed))
         assert drawn.location is not None  # as above
+        various = latent.with_sampling(temperature=1.0, location=False)
+        sample = various.render(everything, generator=torch.Generator().manual_seed(seed))
+        renders["ours_temperature_1", EVERYTHING] = sample.images[0]
         renders |= {
             ("ours_undeclared", EVERYTHING): drawn.images[0],
             ("ours_mean_undeclared", EVERYTHING): drawn.location,

@@ -46,7 +46,7 @@ def sampling(
         raise InputError("--side", expected=f"a multiple of {decoder.net.multiple}", got=got, fix=fix)
     subjects = [cut(s, side) for s in read_subjects(data, decoder.spacing_mm, limit)]
     measure = load_lpips(lpips) if lpips else None
-    total = 2 * len(subjects) * len(counts) * seeds
+    total = 3 * len(subjects) * len(counts) * seeds
     with progress("drawing", total=total, as_json=as_json) as advance:
         drawn = draw_with_steps(decoder, subjects, counts, seeds=range(seeds), perceptual=measure, advance=advance)
     options = f"--steps {steps} --side {side} --limit {limit} --seeds {seeds}"

@@ -33,6 +33,9 @@ def run(
     n: Annotated[int, typer.Option("-n", help="How many images.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the first image; the next take the numbers that follow.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Of the latent decoder's sampler.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="1 for all variety of the latent decoder, less for plainer images.")
+    ] = None,
     guidance: Annotated[
         float | None, typer.Option(help="More than 1 follows the parse more closely (latent decoder).")
     ] = None,
@@ -68,6 +71,7 @@ def run(
             n=n,
             seed=seed,
             steps=steps,
+            temperature=temperature,
             guidance=guidance,
             max_memory_gb=max_memory,
         )

@@ -49,19 +49,20 @@ def sample(
     steps: int,
     *,
     shift: float = 1.0,
+    corrected: bool = True,
     advance: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Integrate dx/dt = velocity(x, t) from t = 1 (noise) to t = 0; velocity gets t as (B,).
 
-    Heun's second evaluation is skipped on the last step, where the velocity at t = 0 is not trained. `advance` is
-    called after every step.
+    Heun's second evaluation is skipped on the last step, where the velocity at t = 0 is not trained, and, unless
+    `corrected`, on all: Euler's method. `advance` is called after every step.
     """
     x = noise
     grid = times(steps, shift=shift).to(noise)
     for now, after in pairwise(grid):
         v = velocity(x, now.expand(len(x)))
         guess = x + (after - now) * v
-        if after > 0:
+        if corrected and after > 0:
             v = (v + velocity(guess, after.expand(len(x)))) / 2
         x = x + (after - now) * v
         advance()

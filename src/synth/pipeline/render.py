@@ -27,6 +27,7 @@ from synth.parse.place import place_undrawn
 from synth.volume import Geometry, Mask, Volume, resample, resample_mask
 
 OF_VOXELS = ("attenuation_spread", "edge_sharpness")  # noise and blur, both other on coarser voxels
+DRAWN_BY = ("steps", "temperature", "guidance")
 MOST = 64  # images in one call: each is a whole volume in memory
 
 
@@ -101,6 +102,7 @@ class RenderPipeline:
         n: int = 1,
         seed: int = 0,
         steps: int | None = None,
+        temperature: float | None = None,
         guidance: float | None = None,
         max_memory_gb: float | None = None,
         mean: bool = False,
@@ -112,7 +114,8 @@ class RenderPipeline:
             context, region: with an image only the region in it is redrawn: the id of an entity with a mask, or of a
                 finding that gets one by its relations; or a mask on the grid of the image.
             seed: of the first image; the next take the numbers that follow.
-            steps, guidance, max_memory_gb: of decoders that sample (`synth.decoder.Sampling`), None for their own.
+            steps, temperature, guidance, max_memory_gb: of decoders that sample (`synth.decoder.Sampling`); None for
+                their own.
             mean: give the mean image as well, where the decoder has one.
             progress: show a bar on stderr or in the notebook.
 
@@ -128,7 +131,12 @@ class RenderPipeline:
             raise InputError(
                 "render", expected="an image together with the region to redraw", got=got, fix="give both or none"
             )
-        settings = {"steps": steps, "guidance": guidance, "max_memory_gb": max_memory_gb}
+        settings = {
+            "steps": steps,
+            "temperature": temperature,
+            "guidance": guidance,
+            "max_memory_gb": max_memory_gb,
+        }
         asked = {name: value for name, value in settings.items() if value is not None}
         seeds = tuple(range(seed, seed + n))
         with _bar(n, progress) as advance:
@@ -153,7 +161,7 @@ class RenderPipeline:
             "weights_sha256": decoder.weights_sha256,
             "seed": seed,
             "context_sha256": None if context is None else context.sha256(),
-            **{name: value for name, value in drawn.provenance.items() if name in ("steps", "guidance")},
+            **{name: value for name, value in drawn.provenance.items() if name in DRAWN_BY},
         }
         return RenderedImages(tuple(images), seeds, scenes, provenance, centre)
 
