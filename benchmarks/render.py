@@ -64,23 +64,29 @@ def faults(rows: list[Row]) -> Iterable[str]:
 
 
 def reconstruction(rows: list[Row]) -> Iterable[str]:
-    """PSNR, SSIM and error of the organs' mean HU, one line for each method and what it was told."""
-    metrics = ("psnr", "ssim", "mae", "d_clin", "d_clin_share")
-    yield "\n| tissue | attributes | method | PSNR, dB | SSIM | organ's mean off, HU | d_clin | share within 1 |\n"
-    yield "|---|---|---|---|---|---|---|---|\n"
+    """Every measure of the whole images and the clinical distance, one line for each method and what it was told."""
+    metrics = ("psnr", "ssim", "lpips", "frechet", "mae", "d_clin", "d_clin_share", "d_clin_worst")
+    titles = "PSNR, dB | SSIM | LPIPS | Fréchet | organ's mean off, HU | d_clin | share within 1 | d_clin, worst sample"
+    yield f"\n| tissue | attributes | method | {titles} | share within 1, terms not told |\n"
+    yield "|---" * (4 + len(metrics)) + "|\n"
     found = {(r["group"]["tissue"], r["group"]["attributes"], r["method"]) for r in rows}
     for tissue, attributes, method in sorted(found):
         cells = []
-        for metric in metrics:
+        for metric, terms in (*((m, "all") for m in metrics), ("d_clin_share", "not_told")):
             found_row = [
                 r
                 for r in rows
                 if (r["group"]["tissue"], r["group"]["attributes"], r["method"]) == (tissue, attributes, method)
                 and (r["metric"], r["group"]["organ"]) == (metric, "all")
-                and r["group"].get("terms", "all") == "all"
+                and r["group"].get("terms", "all") == terms
             ]
-            cells += [f"{r['value']:.3g} ({r['low']:.3g} to {r['high']:.3g})" for r in found_row] or [""]
+            cells += [_with_interval(r) for r in found_row] or [""]
         yield f"| {tissue} | {attributes} | {method} | " + " | ".join(cells) + " |\n"
+
+
+def _with_interval(row: Row) -> str:
+    interval = "" if row["low"] is None else f" ({row['low']:.3g} to {row['high']:.3g})"
+    return f"{row['value']:.3g}{interval}"
 
 
 def plain(rows: list[Row]) -> Iterable[str]:
