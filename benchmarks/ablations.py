@@ -14,27 +14,24 @@ Writes `ablations.json` beside this file.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
-import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from small_trainings import config_of, log, options, write
 
-from synth.benchmark.reconstruction import EVERYTHING, Subject, measure, read_subjects, shuffled
-from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
+from synth.benchmark.controls import shuffled
+from synth.benchmark.reconstruction import measure
+from synth.benchmark.result import Row, bootstrap_interval
+from synth.benchmark.subjects import EVERYTHING, Subject, read_subjects
 from synth.decoder import LatentDecoder
 from synth.training.cases import HELD_OUT
-from synth.training.config import TrainConfig
 from synth.training.loop import train
 from synth.training.tasks import make_task
 
-HERE = Path(__file__).resolve().parent
 WIDTHS = [48, 96, 144]
 PATIENTS = 6
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -47,14 +44,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def told(name: str, row: Mapping[str, Any]) -> None:
-    """One line of the training's log."""
-    sys.stderr.write(f"{name} {dict(row)}\n")
-
-
-def trained(places: Mapping[str, str], name: str, asked: argparse.Namespace) -> tuple[Path, dict[str, float]]:
+def trained(name: str, asked: argparse.Namespace) -> tuple[Path, dict[str, float]]:
     """The weights folder of one variant and its scores."""
-    config = TrainConfig.read(HERE.parent / "configs" / "ct-4mm" / "flow.toml", places)
+    config = config_of("flow.toml", asked)
     change = VARIANTS[name]
     config = replace(
         config,
@@ -69,7 +61,7 @@ def trained(places: Mapping[str, str], name: str, asked: argparse.Namespace) -> 
         without=change.get("without", ()),
     )
     run: Path = asked.work / name.replace(" ", "-")
-    scores = train(make_task(config), config, run, run / "weights", log=lambda row: told(name, row))
+    scores = train(make_task(config), config, run, run / "weights", log=lambda row: log(name, row))
     return run / "weights", scores
 
 
@@ -104,29 +96,18 @@ def pictures(folder: Path, name: str, subjects: list[Subject]) -> list[Row]:
 
 def main() -> None:
     """Train every variant, measure, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", default="../shared/data")
-    parser.add_argument("--phantoms", default="runs/phantoms")
-    parser.add_argument("--cases", help="folder in which cases are prepared once")
-    parser.add_argument("--work", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--steps", type=int, default=300)
-    asked = parser.parse_args()
-    started = time.monotonic()
-    places = {"data": asked.data, "phantoms": asked.phantoms}
+    asked = options(__doc__, work="runs/ablations", steps=300)
     held_out = read_subjects(Path(asked.data) / "openkbp" / "train", 4.0)[-HELD_OUT:]
     smallest = sorted(held_out, key=lambda s: math.prod(s.image.shape))[:PATIENTS]
     rows, weights = [], {}
     for name in VARIANTS:
-        folder, scores = trained(places, name, asked)
+        folder, scores = trained(name, asked)
         for key, value in scores.items():
             arena, metric = key.split("/")
             rows.append(Row({"arena": arena}, name, metric, value, math.nan, math.nan, HELD_OUT))
         rows += pictures(folder, name, smallest)
         weights[name] = LatentDecoder.from_pretrained(folder).weights_sha256
-    command = f"python benchmarks/ablations.py --data DATA --phantoms PHANTOMS --steps {asked.steps}"
-    result = BenchmarkResult("ablations", command, weights, time.monotonic() - started, tuple(rows))
-    (HERE / "ablations.json").write_text(json.dumps(result.to_json(), indent=2) + "\n")
-    sys.stdout.write(result.table() + "\n")
+    write("ablations", asked, weights, rows)
 
 
 if __name__ == "__main__":

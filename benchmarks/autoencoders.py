@@ -11,48 +11,39 @@ share of the spread within the entity is lost. Writes `autoencoders.json` beside
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from small_trainings import config_of, log, options, write
 
-from synth.benchmark.reconstruction import WINDOW_HU, Subject, read_subjects
-from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
+from synth.benchmark.reconstruction import WINDOW_HU
+from synth.benchmark.result import Row, bootstrap_interval
+from synth.benchmark.subjects import Subject, read_subjects
 from synth.decoder.autoencoder import Autoencoder
 from synth.decoder.checkpoint import fill, load_checkpoint, weights_folder
 from synth.decoder.grid import whole_box
 from synth.decoder.holes import put_back, take
 from synth.decoder.intensity import AIR_HU
-from synth.training.config import TrainConfig
 from synth.training.loop import train
 from synth.training.tasks import make_task
 
-HERE = Path(__file__).resolve().parent
 RATES = ((2, 4), (2, 8), (2, 16), (4, 4), (4, 16))  # voxels a side of a latent voxel, numbers in it
 SIZES_ML = ((0.0, 3.0), (3.0, 15.0), (15.0, 1e9))
 SHIPPED = "shipped"
 
 
-def told(name: str, row: Mapping[str, Any]) -> None:
-    """One line of the training's log."""
-    sys.stderr.write(f"{name} {dict(row)}\n")
-
-
-def trained(places: Mapping[str, str], factor: int, channels: int, asked: argparse.Namespace) -> Path:
+def trained(factor: int, channels: int, asked: argparse.Namespace) -> Path:
     """The weights folder of one rate."""
-    config = TrainConfig.read(HERE.parent / "configs" / "ct-4mm" / "autoencoder.toml", places)
+    config = config_of("autoencoder.toml", asked)
     model: dict[str, Any] = config.model | {"factor": factor, "latent_channels": channels}
     steps: int = asked.steps
     config = replace(config, model=model, steps=steps, cache=asked.cases, checkpoint_every=steps, validate_every=steps)
     run: Path = asked.work / f"{factor}x-{channels}"
     if not (run / "weights" / "config.json").exists():
-        train(make_task(config), config, run, run / "weights", log=lambda row: told(run.name, row))
+        train(make_task(config), config, run, run / "weights", log=lambda row: log(run.name, row))
     return run / "weights"
 
 
@@ -102,21 +93,13 @@ def rows_of(name: str, group: dict[str, str], autoencoder: Autoencoder, subjects
 
 def main() -> None:
     """Train, measure, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", default="../shared/data")
-    parser.add_argument("--phantoms", default="runs/phantoms")
-    parser.add_argument("--cases", help="folder in which cases are prepared once")
-    parser.add_argument("--work", type=Path, default=Path("runs/autoencoders"))
-    parser.add_argument("--steps", type=int, default=700)
-    asked = parser.parse_args()
-    started = time.monotonic()
-    places = {"data": asked.data, "phantoms": asked.phantoms}
+    asked = options(__doc__, work="runs/autoencoders", steps=700)
     subjects = read_subjects(Path(asked.data) / "openkbp" / "validation", 4.0)
     weights: dict[str, str] = {}
     rows = []
     folders = {SHIPPED: weights_folder("autoencoder")}
     for factor, channels in RATES:
-        folders[f"{factor}x, {channels} channels"] = trained(places, factor, channels, asked)
+        folders[f"{factor}x, {channels} channels"] = trained(factor, channels, asked)
     for name, folder in folders.items():
         checkpoint = load_checkpoint(folder)
         weights[name] = checkpoint.sha256
@@ -130,10 +113,7 @@ def main() -> None:
             "steps": str(checkpoint.config["training"]["step"]),
         }
         rows += rows_of(name, group, autoencoder, subjects)
-    command = f"python benchmarks/autoencoders.py --data DATA --phantoms PHANTOMS --steps {asked.steps}"
-    result = BenchmarkResult("autoencoders", command, weights, time.monotonic() - started, tuple(rows))
-    (HERE / "autoencoders.json").write_text(json.dumps(result.to_json(), indent=2) + "\n")
-    sys.stdout.write(result.table() + "\n")
+    write("autoencoders", asked, weights, rows)
 
 
 if __name__ == "__main__":

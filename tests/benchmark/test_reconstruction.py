@@ -7,21 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from synth.benchmark.reconstruction import (
-    ALONE,
-    REST,
-    Image,
-    Subject,
-    Told,
-    mean_fill,
-    mean_hu,
-    measure,
-    nearest_patient,
-    pooled,
-    read_phantoms,
-    rows_of,
-    shuffled,
-)
+from synth.benchmark.controls import REST, Image, mean_fill, mean_hu, nearest_patient, pooled, shuffled
+from synth.benchmark.reconstruction import measure, rows_of
+from synth.benchmark.subjects import ALONE, Subject, Told, read_phantoms
 from synth.parse import Attribute, Entity, Kind, Parse
 from synth.volume import Geometry, Mask, Volume
 

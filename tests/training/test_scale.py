@@ -95,6 +95,7 @@ def test_the_millimetre_config_is_built_at_full_size_and_takes_a_step_on_a_small
         warmup=1,
         workers=0,
         precision="no",
+        cache=str(tmp_path / "cache"),
     )  # the phantoms of the tests are coarse; the networks do not care
     task = FlowTask(small)
     assert isinstance(task.model, MaisiFlowNet)

@@ -20,9 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synth.benchmark.controls import Image
+from synth.benchmark.looks import LOOK_HU
 from synth.benchmark.perceptual import Perceptual
-from synth.benchmark.reconstruction import EVERYTHING, LOOK_HU, Image, Subject
 from synth.benchmark.result import Row, bootstrap_interval
+from synth.benchmark.subjects import EVERYTHING, Subject
 from synth.conditioning import Scene, collate
 from synth.decoder import LatentDecoder
 from synth.decoder.declared import as_declared

@@ -39,15 +39,11 @@ def reconstruction(
     """PSNR, SSIM and error of each organ's mean HU: render, autoencoder, mean-HU fill, nearest training patient."""
     import time
 
+    from synth.benchmark.looks import frechet_rows
     from synth.benchmark.perceptual import load_lpips
-    from synth.benchmark.reconstruction import (
-        frechet_rows,
-        read_phantoms,
-        read_subjects,
-        rows_of,
-        score_subjects,
-    )
+    from synth.benchmark.reconstruction import Methods, rows_of, score_subjects
     from synth.benchmark.result import BenchmarkResult
+    from synth.benchmark.subjects import read_phantoms, read_subjects
     from synth.decoder import DirectDecoder, LatentDecoder
     from synth.errors import InputError
 
@@ -60,19 +56,10 @@ def reconstruction(
     else:
         subjects = read_subjects(data, latent.spacing_mm, limit)
     others = read_subjects(training, latent.spacing_mm) if training else []
+    methods = Methods(direct, latent, subjects, others, seed, samples)
     perceptual = load_lpips(lpips) if lpips else None
     with progress("rendering", total=len(subjects), as_json=as_json) as advance:
-        scores, looks = score_subjects(
-            subjects,
-            others,
-            direct,
-            latent,
-            seed=seed,
-            samples=samples,
-            perceptual=perceptual,
-            workers=workers,
-            advance=advance,
-        )
+        scores, looks = score_subjects(methods, perceptual=perceptual, workers=workers, advance=advance)
     options = (
         (f"--data {data.name}" if data else f"--arena {arena}")
         + f" --seed {seed}"

@@ -29,9 +29,9 @@ def sampling(
     import time
 
     from synth.benchmark.perceptual import load_lpips
-    from synth.benchmark.reconstruction import cut, read_subjects
     from synth.benchmark.result import BenchmarkResult
     from synth.benchmark.sampling import draw_with_steps, rows_of
+    from synth.benchmark.subjects import cut, read_subjects
     from synth.decoder import LatentDecoder
     from synth.errors import InputError
 

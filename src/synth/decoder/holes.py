@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from synth.volume import Mask
 
 MARGIN_VOXELS = 2  # hidden around the claimed mask: where its border should be seen, and where a moved one shows
 CONTEXT_VOXELS = 8  # seen around the hole
+Floating = TypeVar("Floating", bound=np.floating[Any])
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ def hole_in_box(mask: Mask, box: Box, *, margin: int = MARGIN_VOXELS) -> Hole:
     return Hole(box, core, hidden)
 
 
-def take(array: NDArray[np.float32], box: Box, fill: float) -> NDArray[np.float32]:
+def take(array: NDArray[Floating], box: Box, fill: float) -> NDArray[Floating]:
     """The box of an array, `fill` where the box reaches beyond it."""
     inner, pads = _clip(box, array.shape)
     return np.pad(array[inner], pads, constant_values=fill)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.conditioning import Codec, Scene, SceneCrop
+from synth.contracts import Box
 from synth.decoder.holes import Hole, hole_in_box, take
 from synth.decoder.intensity import AIR_HU
 from synth.fault import jitter
@@ -42,6 +43,7 @@ class Example:
     """One crop: the scene with and without the claim, the hole, and the truth: claim true (1), moved (0), none (-1).
 
     Without a claim both scenes are one object, or the second lacks the entity whose mask is the core of the hole.
+    `latents` (C, x, y, z) are those of `hu`, where the image is as it came and was encoded beforehand.
     """
 
     claimed: SceneCrop
@@ -50,6 +52,7 @@ class Example:
     inside: NDArray[np.float32]
     hole: Hole
     truth: int
+    latents: NDArray[np.float32] | None = None
 
 
 class ClaimSampler:
@@ -104,13 +107,13 @@ class ClaimSampler:
     def _example(
         self, case: Case, scene: Scene, row: int, claim: Mask, truth: int, rng: np.random.Generator
     ) -> Example:
-        box = _box_near(claim, self.crop, rng)
+        box = _aligned(case, _box_near(claim, self.crop, rng))
         hole = hole_in_box(claim, box)
         scene, told = self._less_told(scene), "tokens" not in self.without
         rest = scene.select([i for i in range(len(scene)) if i != row])
         hu, inside = _image(case, box, rng)
         first, second = (replace(part.crop(box), told=told) for part in (scene, rest))
-        return Example(first, second, hu, inside, hole, truth)
+        return Example(first, second, hu, inside, hole, truth, _latents(case, box, hu))
 
     def _less_told(self, scene: Scene) -> Scene:
         """The scene without what an ablation leaves out of every example."""
@@ -127,6 +130,7 @@ class ClaimSampler:
         blob = _ellipsoid(case, rng)
         anywhere = rng.random() < ANYWHERE
         box = _box_anywhere(case, self.crop, rng) if anywhere else _box_near(blob, self.crop, rng)
+        box = _aligned(case, box)
         # What was measured is true of this image only.
         hu, inside = _image(case, box, rng) if measured is None else _as_it_is(case, box)
         if measured is not None and rng.random() < self.repaint:
@@ -141,12 +145,13 @@ class ClaimSampler:
         less, core = crop, hole.core
         if rng.random() < self.contrasted:
             less, core = self._less(scene, box, crop, core, rng)
-        return Example(crop, less, hu, inside, Hole(box, core, hole.hidden), NOTHING)
+        hole = Hole(box, core, hole.hidden)
+        return Example(crop, less, hu, inside, hole, NOTHING, _latents(case, box, hu))
 
     def _less(
         self,
         scene: Scene,
-        box: tuple[slice, slice, slice],
+        box: Box,
         crop: SceneCrop,
         core: NDArray[np.bool_],
         rng: np.random.Generator,
@@ -171,7 +176,7 @@ def _thinned(scene: Scene, rng: np.random.Generator) -> tuple[Scene, bool]:
     return thin, bool(rng.random() >= TOKENS_DROPPED)
 
 
-def _voxels_in(mask: Mask | None, box: tuple[slice, slice, slice]) -> int:
+def _voxels_in(mask: Mask | None, box: Box) -> int:
     return 0 if mask is None else int(np.count_nonzero(hole_in_box(mask, box, margin=0).core))
 
 
@@ -208,7 +213,7 @@ def _dropout(scene: Scene, rng: np.random.Generator, *, tissue: bool) -> list[in
     return [i for i in range(len(scene)) if rng.random() >= share and (tissue or scene.kinds[i] != Kind.tissue)]
 
 
-def _box_near(mask: Mask, side: int, rng: np.random.Generator) -> tuple[slice, slice, slice]:
+def _box_near(mask: Mask, side: int, rng: np.random.Generator) -> Box:
     """A cube that holds the mask's box where it can, else one around a random voxel of the mask."""
     starts = []
     anchor = mask.indices()[rng.integers(mask.voxels)]
@@ -222,7 +227,7 @@ def _box_near(mask: Mask, side: int, rng: np.random.Generator) -> tuple[slice, s
     return tuple(slice(s, s + side) for s in starts)  # type: ignore[return-value]  # 3 long
 
 
-def _box_anywhere(case: Case, side: int, rng: np.random.Generator) -> tuple[slice, slice, slice]:
+def _box_anywhere(case: Case, side: int, rng: np.random.Generator) -> Box:
     """A cube of the image, or around it where the image is smaller."""
     starts = [int(rng.integers(min(0, n - side), max(0, n - side) + 1)) for n in case.hu.shape]
     return tuple(slice(s, s + side) for s in starts)  # type: ignore[return-value]  # 3 long
@@ -244,13 +249,23 @@ def _ellipsoid(case: Case, rng: np.random.Generator) -> Mask:
     return Mask.from_dense(dense)
 
 
-def _image(
-    case: Case, box: tuple[slice, slice, slice], rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _image(case: Case, box: Box, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """HU and field of view over the box, half of the time as another scanner would have made it."""
     hu, inside = _as_it_is(case, box)
     return another_scanner(hu, rng) if rng.random() < 0.5 else hu, inside
 
 
-def _as_it_is(case: Case, box: tuple[slice, slice, slice]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _aligned(case: Case, box: Box) -> Box:
+    """The box, moved onto the grid of the case's latents where there are any."""
+    return box if case.latents is None else case.latents.aligned(box)
+
+
+def _latents(case: Case, box: Box, hu: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """What was encoded beforehand of the box; None where nothing was, or where `hu` is not the case's own image."""
+    if case.latents is None or not np.array_equal(hu, _as_it_is(case, box)[0]):
+        return None
+    return case.latents.crop(box)
+
+
+def _as_it_is(case: Case, box: Box) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return take(case.hu, box, AIR_HU), take(np.ones_like(case.hu), box, 0.0)

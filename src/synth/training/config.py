@@ -28,6 +28,7 @@ class TrainConfig:
         checkpoint_every, validate_every, validation_batches: in steps and batches.
         workers: processes that draw batches ahead; 0 draws them between the steps.
         cache: folder in which cases are prepared once and read from; without it all are prepared at every start.
+        latents: encode the images of the training sets once and keep their latents in the cache.
         autoencoder: weights folder that the flow works in.
         start: weights folder whose tensors a new run begins with; what it lacks begins as in any new network.
         without: parts of the parse that the network is never told, for ablations: attributes, relations, tokens.
@@ -56,6 +57,7 @@ class TrainConfig:
     validation_batches: int = 16
     workers: int = 0
     cache: str | None = None
+    latents: bool = False
     autoencoder: str | None = None
     start: str | None = None
     without: tuple[str, ...] = ()
@@ -114,6 +116,10 @@ class TrainConfig:
             if not low <= value <= high:
                 expected = f"from {low:g} to {high:g}"
                 raise InputError(f"{name}: {what}", expected=expected, got=f"{value:g}", fix="correct the value")
+        if self.latents and (self.cache is None or self.task != "flow"):
+            got = f"latents = true for task {self.task!r} with cache = {self.cache!r}"
+            fix = "name a cache, or leave latents out"
+            raise InputError(f"{name}: latents", expected="a flow training with a cache", got=got, fix=fix)
         unknown = sorted(set(self.without) - set(PARTS))
         if unknown:
             got, fix = str(unknown), "correct the value"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,7 +29,8 @@ class ClaimBatch:
     """B claims as 2B network inputs: first all scenes with their claim, then all without.
 
     Attributes: scene of 2B rows; hu, hidden, inside, core: (B, 1, X, Y, Z) float32; truth: (B,) in {1, 0, -1};
-        contrasted: (B,) bool, no claim, but two scenes.
+        contrasted: (B,) bool, no claim, but two scenes; latents: (B, C, x, y, z) of `hu`, of the rows where `cached`
+        (B,) says so, zero in the others; None where no row has them.
     """
 
     scene: SceneBatch
@@ -38,9 +40,12 @@ class ClaimBatch:
     core: Tensor
     truth: Tensor
     contrasted: Tensor
+    cached: Tensor
+    latents: Tensor | None = None
 
     def to(self, device: torch.device) -> ClaimBatch:
-        return ClaimBatch(**{name: part.to(device) for name, part in vars(self).items()})
+        there = {name: part.to(device) for name, part in vars(self).items() if part is not None}
+        return ClaimBatch(**there)
 
 
 def stack(examples: Sequence[Example]) -> ClaimBatch:
@@ -57,7 +62,17 @@ def stack(examples: Sequence[Example]) -> ClaimBatch:
         core=cube([e.hole.core for e in examples]),
         truth=torch.tensor([e.truth for e in examples]),
         contrasted=torch.tensor([e.truth == NOTHING and e.claimed is not e.unclaimed for e in examples]),
+        cached=torch.tensor([e.latents is not None for e in examples]),
+        latents=_stacked([e.latents for e in examples]),
     )
+
+
+def _stacked(latents: Sequence[NDArray[np.float32] | None]) -> Tensor | None:
+    """(B, C, x, y, z), zero in the rows that have none; None where none has any."""
+    like = next((part for part in latents if part is not None), None)
+    if like is None:
+        return None
+    return torch.from_numpy(np.stack([np.zeros_like(like) if part is None else part for part in latents]))
 
 
 class DirectTask:

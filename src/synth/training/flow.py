@@ -33,7 +33,8 @@ from synth.training.cases import load_cases
 from synth.training.claims import MOVED, NOTHING, ClaimSampler
 from synth.training.config import TrainConfig
 from synth.training.direct import ClaimBatch, claims_auroc, device_of, renamed_codec, stack
-from synth.training.prepared import Case
+from synth.training.latents import CasesWithLatents, LatentStore, process
+from synth.training.prepared import Case, StoredCases
 
 AUTOENCODER = "autoencoder"  # folder of its weights in those that are written
 FROM_SCENE = 0.1  # share of claims that are rendered without context
@@ -102,6 +103,8 @@ class FlowTask:
         self.autoencoder.requires_grad_(False)
         self.autoencoder_config = checkpoint.config
         self.autoencoder_sha256, self.factor = checkpoint.sha256, self.autoencoder.factor
+        self.stores = [self._store(cases, s.crop) for cases, s in zip(self.sets, config.sets, strict=True)]
+        self._nothing: dict[tuple[int, ...], Tensor] = {}  # latents of a crop of which nothing is seen, by its sides
         torch.manual_seed(config.seed)
         network = {"latent_channels": self.autoencoder.latent_channels} | config.model
         if network.get("kind") != "maisi":
@@ -112,8 +115,20 @@ class FlowTask:
         self.model: nn.Module = model
 
     def place(self, device: torch.device) -> None:
-        """The autoencoder goes where the network is."""
+        """The autoencoder goes where the network is; what is to be encoded beforehand is encoded there."""
         self.autoencoder.to(device)
+        self._nothing.clear()
+        for sampler, store in zip(self.samplers, self.stores, strict=True):
+            if store is not None:
+                store.fill(sampler.cases, self.autoencoder, share=process())
+                sampler.cases = CasesWithLatents(sampler.cases, store, self.factor)
+
+    def _store(self, cases: Sequence[Case], crop: int) -> LatentStore | None:
+        """Where the latents of a set are kept, if they are."""
+        if not self.config.latents:
+            return None
+        assert isinstance(cases, StoredCases)  # the config has a cache then
+        return LatentStore(cases.folder, self.autoencoder_sha256, crop)
 
     def batch(self, rng: np.random.Generator) -> ClaimBatch:
         which = int(rng.choice(len(self.samplers), p=self.chance))
@@ -157,9 +172,7 @@ class FlowTask:
         hole = torch.where(
             whole[:, None, None, None, None], torch.ones_like(inside), to_latent(batch.hidden, self.factor)
         )
-        with torch.no_grad():
-            data = self.autoencoder.encode(batch.hu).float()
-            context = self.autoencoder.encode(blank(batch.hu, hole, self.factor)).float()
+        data, context = self._encoded(batch), self._context(batch.hu, hole)
         anywhere = torch.sigmoid(torch.randn(count, generator=rng, device=device))
         anywhere = torch.where(drawn(count) < FROM_NOISE, torch.ones_like(anywhere), anywhere)
         between = CLAIM_TIMES[0] + (CLAIM_TIMES[1] - CLAIM_TIMES[0]) * drawn(count)
@@ -188,6 +201,30 @@ class FlowTask:
             sketch=_sketch_error(condition, batch),
             contrast=_contrast_error(apart, gap, seen[asked, 0], batch.core[asked], batch.contrasted[asked]),
         )
+
+    @torch.no_grad()
+    def _encoded(self, batch: ClaimBatch) -> Tensor:
+        """(B, C, x, y, z) latents of the images: those of the cache, the others encoded."""
+        if batch.latents is None:
+            return self.autoencoder.encode(batch.hu).float()
+        fresh = (~batch.cached).nonzero()[:, 0]
+        if not len(fresh):
+            return batch.latents
+        return batch.latents.index_copy(0, fresh, self.autoencoder.encode(batch.hu[fresh]).float())
+
+    @torch.no_grad()
+    def _context(self, hu: Tensor, hole: Tensor) -> Tensor:
+        """(B, C, x, y, z) latents of the images without what the hole hides; a crop hidden whole is encoded once."""
+        partly = (hole < 1).flatten(1).any(dim=1).nonzero()[:, 0]
+        side = tuple(hu.shape[1:])
+        if len(partly) < len(hu) and side not in self._nothing:
+            self._nothing[side] = self.autoencoder.encode(torch.zeros_like(hu[:1])).float()
+        if not len(partly):
+            return self._nothing[side].expand(len(hu), -1, -1, -1, -1)
+        seen = self.autoencoder.encode(blank(hu[partly], hole[partly], self.factor)).float()
+        if len(partly) == len(hu):
+            return seen
+        return self._nothing[side].repeat(len(hu), 1, 1, 1, 1).index_copy(0, partly, seen)
 
     def _picture_errors(self, batch: ClaimBatch, latents: Tensor, t: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
         """Of the places without a claim: the squared error of the mean image, in units of `MEAN_HU`, where t is 1, and

@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synth.conditioning import Codec, Scene
+from synth.contracts import Box
+from synth.decoder.holes import take
 from synth.parse import Parse, load_bundle, save_bundle
 from synth.volume import Mask, Volume, write_bytes
 
@@ -25,11 +28,42 @@ INDEX = "cases.json"
 
 
 @dataclass(frozen=True, eq=False)
+class Latents:
+    """The latents of a whole image.
+
+    Attributes: values: (C, x, y, z) float16, their first voxel at voxel `first` of the image along each axis (a
+        multiple of `factor`, negative where air around is encoded too); factor: voxels a side of a latent voxel.
+    """
+
+    values: NDArray[np.float16]
+    first: int
+    factor: int
+
+    def crop(self, box: Box) -> NDArray[np.float32]:
+        """(C, x, y, z) over a box of the image whose starts are multiples of `factor`; air where it reaches beyond."""
+        f = self.factor
+        place: Box = tuple(slice((s.start - self.first) // f, (s.stop - self.first) // f) for s in box)  # type: ignore[assignment]  # 3 long
+        corner = np.asarray(self.values[:, 0, 0, 0], np.float32)
+        parts = [take(part, place, float(air)) for part, air in zip(self.values, corner, strict=True)]
+        return np.stack(parts).astype(np.float32)
+
+    def aligned(self, box: Box) -> Box:
+        """The box, moved by less than a latent voxel, so that `crop` can be asked for it."""
+        return tuple(_down(s, self.factor) for s in box)  # type: ignore[return-value]  # 3 long
+
+
+def _down(window: slice, factor: int) -> slice:
+    shift = window.start % factor
+    return slice(window.start - shift, window.stop - shift)
+
+
+@dataclass(frozen=True, eq=False)
 class Case:
     """One image on the decoder's grid.
 
     Attributes: name; hu: (X, Y, Z) float32; scene: every entity, with what was declared about it; body: the patient
-        without air around; measured: the scene with appearance measured from the image, where that was asked for.
+        without air around; measured: the scene with appearance measured from the image, where that was asked for;
+        latents: of `hu`, where they were encoded beforehand.
     """
 
     name: str
@@ -37,6 +71,7 @@ class Case:
     scene: Scene
     body: Mask
     measured: Scene | None = None
+    latents: Latents | None = None
 
 
 @dataclass(frozen=True, eq=False)
