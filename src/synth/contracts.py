@@ -143,3 +143,17 @@ class Decoder(Protocol):
         choice, sees the image around it, and scores the image inside under each parse. One `Contrast` per alternative.
         """
         ...
+
+
+@runtime_checkable
+class Tiered(Decoder, Protocol):
+    """A decoder whose answers hold those of a cheaper one, so that the cheaper one can be asked first."""
+
+    @property
+    def first(self) -> Decoder:
+        """The cheaper decoder."""
+        ...
+
+    def for_first(self, encoded: EncodedImage) -> EncodedImage:
+        """The image as the cheaper decoder prepared it, out of this decoder's."""
+        ...

@@ -133,7 +133,7 @@ def test_a_parse_on_another_grid_is_refused_in_one_line(world):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": 1.5}, {"tiers": (2,)}, {"tiers": ()}, {"seed": -1}])
+@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": 1.5}, {"tiers": (3,)}, {"tiers": ()}, {"seed": -1}])
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(InputError):
         AuditOptions(**options)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -6,40 +7,40 @@ from synth.errors import InputError
 from synth.parse import Entity, Presence
 from synth.residual import AuditModel, Calibration, CalibrationScore, Verdict
 from synth.residual.evidence import EntityEvidence
-from synth.residual.verdict import Scored, cannot_check, cannot_tell, judge
+from synth.residual.verdict import ANATOMY, FINDINGS, Scored, cannot_check, cannot_tell, judge
 from synth.volume import Mask
 
 CALIBRATION = Calibration(tuple(CalibrationScore("liver", 1500.0, 0.02 * s) for s in range(-10, 390)))
 
 
 def test_only_what_is_beyond_chance_is_flagged():
-    scored = [Scored("liver", 1500.0, s) for s in (3.0, 5.0, -4.0, 2.0)]
-    verdicts = [j.verdict for j in judge(scored, CALIBRATION, 0.1)]
+    scored = [Scored("liver", 1500.0, s, CALIBRATION) for s in (3.0, 5.0, -4.0, 2.0)]
+    verdicts = [j.verdict for j in judge(scored, 0.1)]
     assert verdicts == [Verdict.supported, Verdict.supported, Verdict.hallucinated, Verdict.supported]
 
 
 def test_the_lowest_score_is_the_most_suspicious():
-    scored = [Scored("liver", 1500.0, s) for s in (3.0, -9.0, -4.0)]
-    assert [j.rank for j in judge(scored, CALIBRATION, 0.1)] == [3, 1, 2]
+    scored = [Scored("liver", 1500.0, s, CALIBRATION) for s in (3.0, -9.0, -4.0)]
+    assert [j.rank for j in judge(scored, 0.1)] == [3, 1, 2]
 
 
 def test_findings_are_judged_among_findings_and_organs_among_organs():
-    organs = [Scored("liver", 1500.0, 5.0)] * 60
-    lesion = Scored("liver_cyst", 4.0, -4.0, "findings")
     known = Calibration(tuple(CalibrationScore("liver_cyst", 4.0, float(s)) for s in range(30)))
-    apart = judge([*organs, lesion], known, 0.1)[-1]
-    together = judge([*organs, Scored("liver_cyst", 4.0, -4.0)], known, 0.1)[-1]
+    organs = [Scored("liver", 1500.0, 5.0, known)] * 60
+    lesion = Scored("liver_cyst", 4.0, -4.0, known, FINDINGS)
+    apart = judge([*organs, lesion], 0.1)[-1]
+    together = judge([*organs, replace(lesion, family=ANATOMY)], 0.1)[-1]
     assert (apart.verdict, apart.needed) == (Verdict.hallucinated, 9)
     assert (together.verdict, together.needed) == (Verdict.supported, 609)
 
 
 def test_a_score_that_speaks_for_the_entity_is_never_flagged():
     high = Calibration(tuple(CalibrationScore("liver", 1500.0, 50.0) for _ in range(400)))
-    assert judge([Scored("liver", 1500.0, 2.0)], high, 0.1)[0].verdict is Verdict.supported
+    assert judge([Scored("liver", 1500.0, 2.0, high)], 0.1)[0].verdict is Verdict.supported
 
 
 def test_without_calibration_the_sign_decides_and_there_is_no_p_value():
-    found = judge([Scored("liver", 1.0, 1.0), Scored("liver", 1.0, -1.0)], Calibration(()), 0.1)
+    found = judge([Scored("liver", 1.0, s, Calibration(())) for s in (1.0, -1.0)], 0.1)
     assert [j.verdict for j in found] == [Verdict.supported, Verdict.hallucinated]
     assert all(j.conformal is None for j in found)
 

@@ -31,8 +31,10 @@ def run(
     ] = None,
     names: Annotated[Path | None, typer.Option("--names", help="dataset.json, or a table of values and names.")] = None,
     modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
-    decoder: Annotated[str, typer.Option(help="Decoder by name, or its weights folder.")] = "direct",
-    tiers: Annotated[str, typer.Option(help="Tiers to run, with commas between.")] = "1",
+    decoder: Annotated[str, typer.Option(help="Decoder by name, or its weights folder.")] = "fused",
+    tiers: Annotated[
+        str | None, typer.Option(help="Tiers that may be asked, with commas between; 1 is fast. All by default.")
+    ] = None,
     alpha: Annotated[float, typer.Option(help="Share of false alarms tolerated among what is flagged.")] = 0.1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
     search: Annotated[bool, typer.Option(help="Look for what the parse leaves out.")] = True,
@@ -94,9 +96,11 @@ def _parse(path: Path, source: str | None, names: Path | None, image: Volume) ->
     return load_bundle(path)
 
 
-def _tiers(text: str) -> tuple[int, ...]:
+def _tiers(text: str | None) -> tuple[int, ...] | None:
     from synth.errors import InputError
 
+    if text is None:
+        return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdigit() for part in parts):
         raise InputError("tiers", expected="numbers with commas between", got=f"'{text}'", fix="use --tiers 1")

@@ -59,6 +59,16 @@ class FusedDecoder:
         self.direct.save_pretrained(Path(folder) / self.direct.name)
         self.latent.save_pretrained(Path(folder) / self.latent.name)
 
+    @property
+    def first(self) -> DirectDecoder:
+        """The cheaper of the two."""
+        return self.direct
+
+    def for_first(self, encoded: EncodedImage) -> EncodedImage:
+        """The direct decoder's part of an image that this one encoded."""
+        first: EncodedImage = encoded.payload[0]
+        return first
+
     def encode(self, image: Volume) -> EncodedImage:
         """Encode with both; the payload holds both."""
         return EncodedImage(image, self.name, (self.direct.encode(image), self.latent.encode(image)))
@@ -75,7 +85,7 @@ class FusedDecoder:
         """As the direct decoder."""
         if context is not None:
             check_encoded(context, self.name, parse.geometry)
-            context = context.payload[0]
+            context = self.for_first(context)
         return self.direct.render(parse, context, region, n=n, generator=generator)
 
     def contrast(

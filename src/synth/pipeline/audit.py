@@ -1,10 +1,11 @@
-"""The audit, tier 1: which entities of a parse the image supports, and what the parse leaves out.
+"""The audit: which entities of a parse the image supports, and what the parse leaves out.
 
 0 preflight      what does not fit is said before anything runs
 1 grid           image and parse to the decoder's grid; attributes measured from this image are dropped: no peeking
-2 encode         once
-3 examine each present, delineated entity: the parse against the parse without it, and the population's intensities
- 4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over anatomy and over findings
+2 encode         once, for every tier
+3 examine        each present, delineated entity: the parse against the parse without it, and the population's
+                 intensities; tier after tier, until one has said enough
+4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over anatomy and over findings
 5 search         what the parse fails to explain, each region tried as an added entity
 6 report         everything in one typed object; `synth.report` writes it
 """
@@ -26,6 +27,7 @@ from synth.parse import Kind, Parse, Presence
 from synth.pipeline.audit_entities import AuditedEntity, audit_entities
 from synth.pipeline.audit_search import FoundRegion, search_regions
 from synth.pipeline.preflight import ModelRequirements, preflight, require
+from synth.pipeline.tiers import ALL, tiers_of
 from synth.residual.findings import Findings, Message
 from synth.residual.held_out import HeldOut, render_held_out
 from synth.residual.judge import AuditModel, Judge
@@ -35,11 +37,10 @@ from synth.volume.tissue import body_mask
 Advance = Callable[..., None]
 """Called with the number of steps done, `message=` and `total=`; see `synth.cli.output.progress`."""
 
-TIERS = (1,)
 LIMITS = (
     "Not a medical device: an aid for checking software, not for diagnosis.",
     "Judged on a {grid:g} mm grid: entities and errors smaller than about two voxels are not seen.",
-    "This tier asks whether each entity is there at all. Wrong outline, label, attribute or relation is not judged.",
+    "It is asked whether each entity is there at all. Wrong outline, label, attribute or relation is not judged.",
     "An entity is compared with the same place without it: two organs that look alike can trade places and both pass.",
     "Regions reported as missing are places that the parse does not explain; they need not be disease.",
     "p-values hold for images like those of the calibration; another scanner, phase or body region can mislead them.",
@@ -52,14 +53,14 @@ class AuditOptions:
 
     Attributes:
         decoder: name of a shipped decoder or a weights folder.
-        tiers: which tiers run; 1 is the direct comparison.
+        tiers: which tiers may be asked; 1 is the direct decoder alone; None for all that the decoder has.
         alpha: the share of false alarms tolerated among what is flagged.
         seed: of every random draw.
         search: whether to look for what the parse leaves out.
     """
 
-    decoder: str = "direct"
-    tiers: tuple[int, ...] = (1,)
+    decoder: str = "fused"
+    tiers: tuple[int, ...] | None = None
     alpha: float = 0.1
     seed: int = 0
     search: bool = True
@@ -67,9 +68,9 @@ class AuditOptions:
     def __post_init__(self) -> None:
         if not 0.0 < self.alpha < 1.0:
             raise InputError("alpha", expected="a number between 0 and 1", got=f"{self.alpha:g}", fix="0.1 is usual")
-        if not self.tiers or not set(self.tiers) <= set(TIERS):
+        if self.tiers is not None and (not self.tiers or not set(self.tiers) <= set(ALL)):
             got = ",".join(map(str, self.tiers)) or "none"
-            raise InputError("tiers", expected=f"among {', '.join(map(str, TIERS))}", got=got, fix="use --tiers 1")
+            raise InputError("tiers", expected=f"among {', '.join(map(str, ALL))}", got=got, fix="use --tiers 1")
         if not 0 <= self.seed < 2**31:
             raise InputError("seed", expected="0 to 2147483647", got=str(self.seed), fix="choose another")
 
@@ -155,7 +156,6 @@ def audit(
     require(preflight(image, parse))  # before any weights are read
     decoder = decoder or _shipped_decoder(options.decoder)
     model = model or shipped_model()
-    judge = model.judge(decoder.name)
 
     messages = _checked(image, parse, decoder)
 
@@ -164,16 +164,15 @@ def audit(
     declared = parse.without_derived().resampled(grid)
     body = body_mask(small)
 
-    encoded = decoder.encode(small)
+    tiers = tiers_of(decoder, small, model, options.tiers)
+    last = tiers[-1]
 
     step(0, message="entities", total=len(declared.present_ids) + (5 if options.search else 0))
     audited = audit_entities(
-        decoder,
-        encoded,
+        tiers,
         parse,
         declared,
         model.prior,
-        judge,
         alpha=options.alpha,
         seed=options.seed,
         advance=step,
@@ -183,15 +182,14 @@ def audit(
     if options.search:
         step(1, message="unexplained regions")
         explained = _seen(declared)
-        held_out = render_held_out(decoder, encoded, explained, body, generator=_generator(options.seed))
+        generator = torch.Generator().manual_seed(options.seed)
+        held_out = render_held_out(last.decoder, last.encoded, explained, body, generator=generator)
         step(2)
         regions = search_regions(
-            decoder,
-            encoded,
+            last,
             explained,
             held_out,
             model.prior,
-            judge,
             image=image,
             alpha=options.alpha,
             seed=options.seed,
@@ -201,21 +199,21 @@ def audit(
     findings = Findings(
         alpha=options.alpha,
         seed=options.seed,
-        tiers=list(options.tiers),
+        tiers=[t.number for t in tiers],
         entities=[a.finding for a in audited],
         missing=None if regions is None else [r.finding for r in regions if r.finding.verdict],
         unexplained=None if regions is None else [r.finding for r in regions if not r.finding.verdict],
         preflight=messages,
-        calibration=_calibration(judge, decoder, options.alpha, audited),
+        calibration=_calibration(last.judge, last.decoder, options.alpha, audited),
         limits=[line.format(grid=decoder.spacing_mm) for line in LIMITS],
-        provenance=_provenance(image, parse, decoder, model, options),
+        provenance=_provenance(image, parse, last.decoder, model, options),
     )
     return AuditReport(
         findings=findings,
         image=image,
         parse=parse,
         on_grid=small,
-        render=None if held_out is None else _render_volume(small, held_out, decoder, options.seed),
+        render=None if held_out is None else _render_volume(small, held_out, last.decoder, options.seed),
         residual=None if held_out is None else _residual_volume(small, held_out),
         examined={a.finding.id: a for a in audited if a.examined is not None},
         regions={r.finding.id: r for r in regions or ()},
@@ -250,10 +248,6 @@ def _seen(parse: Parse) -> Parse:
     """The parse less planning volumes: they explain nothing in the image."""
     drawn = [e.id for e in parse.entities if e.kind is Kind.target]
     return parse.without(*drawn) if drawn else parse
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def _quiet(step: float = 1, *, message: str | None = None, total: float | None = None) -> None:

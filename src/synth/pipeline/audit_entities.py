@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from synth.contracts import Decoder, EncodedImage
+from synth.contracts import Decoder
 from synth.parse import Entity, Parse, Presence
+from synth.pipeline.tiers import Tier, decided
+from synth.residual.conformal import scores_needed
+from synth.residual.evidence import EntityEvidence
 from synth.residual.findings import CalibrationCell, Counterfactual, EntityFinding, Verdict
 from synth.residual.intensity_prior import IntensityPrior
-from synth.residual.judge import Judge
 from synth.residual.presence import Examined, examine
 from synth.residual.verdict import NOT_CLAIMED, Judged, Scored, cannot_check, cannot_tell, family_of
 from synth.residual.verdict import judge as judged_together
@@ -28,12 +31,10 @@ class AuditedEntity:
 
 
 def audit_entities(
-    decoder: Decoder,
-    encoded: EncodedImage,
+    tiers: Sequence[Tier],
     original: Parse,
     parse: Parse,
     prior: IntensityPrior,
-    judge: Judge,
     *,
     alpha: float,
     seed: int,
@@ -41,27 +42,67 @@ def audit_entities(
 ) -> tuple[AuditedEntity, ...]:
     """Judge the entities of `parse` (on the decoder's grid; `original` is the same parse on its own), in its order."""
     unchecked: dict[str, EntityFinding] = {}
-    examined: dict[str, Examined] = {}
+    asked: list[tuple[int, Entity]] = []
     for number, entity in enumerate(original.entities):
-        reason = _not_asked(entity, original, parse, decoder)
-        if reason is not None:
-            unchecked[entity.id] = _without_verdict(entity, original, reason)
-            continue
-        generator = torch.Generator().manual_seed(seed + 1_000_003 * (number + 1) % 2**31)
-        found = examine(decoder, encoded, parse, entity.id, prior, generator=generator)
-        reason = cannot_tell(found.evidence)
-        if reason is not None:
-            unchecked[entity.id] = _without_verdict(entity, original, reason, Verdict.not_checkable)
+        reason = _not_asked(entity, original, parse, tiers[-1].decoder)
+        if reason is None:
+            asked.append((number, entity))
         else:
-            examined[entity.id] = found
+            unchecked[entity.id] = _without_verdict(entity, original, reason)
+    families = Counter(family_of(entity.kind) for _, entity in asked)
+    answers: dict[str, _Answer] = {}
+    for number, entity in asked:
+        needed = scores_needed(families[family_of(entity.kind)], alpha)
+        answer = _ask(tiers, original, parse, entity, prior, seed=_seed(seed, number), needed=needed)
+        reason = cannot_tell(answer.examined.evidence)
+        if reason is None:
+            answers[entity.id] = answer
+        else:
+            unchecked[entity.id] = _without_verdict(entity, original, reason, Verdict.not_checkable)
         advance(1, message=f"entity {entity.id}")
-    scored = [_scored(found, judge, original) for found in examined.values()]
-    verdicts = judged_together(scored, judge.calibration, alpha)
+    verdicts = judged_together([a.scored for a in answers.values()], alpha)
     found_by_id = {
-        id: AuditedEntity(_finding(original, parse, examined[id], each, verdict), examined[id])
-        for id, each, verdict in zip(examined, scored, verdicts, strict=True)
+        id: AuditedEntity(_finding(original, parse, answer, verdict), answer.examined)
+        for (id, answer), verdict in zip(answers.items(), verdicts, strict=True)
     }
     return tuple(found_by_id.get(e.id) or AuditedEntity(unchecked[e.id]) for e in original.entities)
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """What the last tier that was asked about an entity said."""
+
+    tier: int
+    examined: Examined
+    scored: Scored
+
+
+def _ask(
+    tiers: Sequence[Tier],
+    original: Parse,
+    parse: Parse,
+    entity: Entity,
+    prior: IntensityPrior,
+    *,
+    seed: int,
+    needed: int,
+) -> _Answer:
+    """Ask tier after tier, until one has said enough."""
+    volume = _volume_ml(original, entity.id) or 0.0
+    for tier in tiers:
+        generator = torch.Generator().manual_seed(seed)
+        found = examine(tier.decoder, tier.encoded, parse, entity.id, prior, generator=generator)
+        score = tier.judge.presence.score(found.evidence.features, found.evidence.name)
+        scored = Scored(found.evidence.name, volume, score, tier.judge.calibration, family_of(entity.kind))
+        conformal = scored.conformal(needed)
+        answer = _Answer(tier.number, found, scored)
+        if decided(scored, None if conformal is None else conformal.p_value):
+            break
+    return answer
+
+
+def _seed(seed: int, number: int) -> int:
+    return seed + 1_000_003 * (number + 1) % 2**31
 
 
 def _not_asked(entity: Entity, original: Parse, parse: Parse, decoder: Decoder) -> str | None:
@@ -85,19 +126,13 @@ def _without_verdict(entity: Entity, original: Parse, reason: str, verdict: Verd
     )
 
 
-def _scored(found: Examined, judge: Judge, original: Parse) -> Scored:
-    evidence = found.evidence
-    score = judge.presence.score(evidence.features, evidence.name)
-    family = family_of(original.entity(evidence.entity_id).kind)
-    return Scored(evidence.name, _volume_ml(original, evidence.entity_id) or 0.0, score, family)
-
-
 def _volume_ml(parse: Parse, id: str) -> float | None:
     return parse.masks[id].voxels * parse.geometry.voxel_ml if id in parse.masks else None
 
 
-def _finding(original: Parse, parse: Parse, found: Examined, scored: Scored, judged: Judged) -> EntityFinding:
-    evidence, entity = found.evidence, original.entity(found.evidence.entity_id)
+def _finding(original: Parse, parse: Parse, answer: _Answer, judged: Judged) -> EntityFinding:
+    scored, evidence = answer.scored, answer.examined.evidence
+    entity = original.entity(evidence.entity_id)
     conformal = judged.conformal
     x, y, z = (float(v) for v in parse.geometry.world(evidence.worst_voxel))
     cell = None
@@ -111,7 +146,7 @@ def _finding(original: Parse, parse: Parse, found: Examined, scored: Scored, jud
         verdict=judged.verdict,
         score=scored.score,
         p_value=None if conformal is None else conformal.p_value,
-        reason=_reason(found, scored, judged),
+        reason=_reason(evidence, scored, judged),
         evidence={key: round(value, 5) for key, value in sorted(evidence.features.items()) if value == value},
         counterfactual=Counterfactual(
             kind="presence",
@@ -124,14 +159,14 @@ def _finding(original: Parse, parse: Parse, found: Examined, scored: Scored, jud
         calibration=cell,
         volume_ml=scored.volume_ml,
         focus_mm=(x, y, z),
-        tier=1,
+        tier=answer.tier,
         parser_confidence=entity.confidence,
     )
 
 
-def _reason(found: Examined, scored: Scored, judged: Judged) -> str:
+def _reason(evidence: EntityEvidence, scored: Scored, judged: Judged) -> str:
     """One sentence with the numbers that decided."""
-    name = found.evidence.name.replace("_", " ")
+    name = evidence.name.replace("_", " ")
     usual = ""
     if judged.conformal is not None:
         usual = f"; {_share(judged.conformal.p_value)} of true ones score this low"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from synth.contracts import Decoder, EncodedImage
 from synth.parse import Parse
+from synth.pipeline.tiers import Tier
 from synth.residual.findings import Candidate as CandidateName
 from synth.residual.findings import MissingFinding, Verdict
 from synth.residual.held_out import HeldOut
@@ -29,12 +29,10 @@ class FoundRegion:
 
 
 def search_regions(
-    decoder: Decoder,
-    encoded: EncodedImage,
+    tier: Tier,
     parse: Parse,
     held_out: HeldOut,
     prior: IntensityPrior,
-    judge: Judge,
     *,
     image: Volume,
     alpha: float,
@@ -44,13 +42,13 @@ def search_regions(
     probability at most alpha."""
     generator = torch.Generator().manual_seed(seed)
     tried = []
-    for candidate in find(encoded.image, parse, held_out, prior):
-        made = attempt(candidate, decoder, encoded, parse, prior, generator=generator)
+    for candidate in find(tier.encoded.image, parse, held_out, prior):
+        made = attempt(candidate, tier.decoder, tier.encoded, parse, prior, generator=generator)
         if made is not None:
-            tried.append((_score(made, judge), made))
+            tried.append((_score(made, tier.judge), made))
     tried.sort(key=lambda pair: (-pair[0], pair[1].candidate.focus))
     return tuple(
-        _region(f"missing_{number}", score, made, parse, judge, image, alpha)
+        _region(f"missing_{number}", score, made, parse, tier.judge, image, alpha)
         for number, (score, made) in enumerate(tried[:SHOWN], start=1)
     )
 

@@ -71,22 +71,34 @@ class Judged:
     needed: int
 
 
-@dataclass(frozen=True)
+ANATOMY, FINDINGS = "anatomy", "findings"
+
+
+@dataclass(frozen=True, eq=False)
 class Scored:
-    """One entity to be judged; those of one family (anatomy, findings) are judged together."""
+    """One entity to be judged; those of one family are judged together.
+
+    Attributes:
+        calibration: scores of true entities under the same fusion.
+    """
 
     name: str
     volume_ml: float
     score: float
-    family: str = "anatomy"
+    calibration: Calibration
+    family: str = ANATOMY
+
+    def conformal(self, needed: int) -> Conformal | None:
+        """The p-value; None without calibration."""
+        return self.calibration.judge(self.name, self.volume_ml, self.score, needed=needed)
 
 
 def family_of(kind: Kind) -> str:
     """Findings are few and rare, organs many and nearly always there: each is judged among its own."""
-    return "findings" if kind is Kind.finding else "anatomy"
+    return FINDINGS if kind is Kind.finding else ANATOMY
 
 
-def judge(scored: Sequence[Scored], calibration: Calibration, alpha: float) -> tuple[Judged, ...]:
+def judge(scored: Sequence[Scored], alpha: float) -> tuple[Judged, ...]:
     """Verdicts on all checked entities of one parse, the false discovery rate held at alpha in each family.
 
     Without any calibration the sign of the score decides. An entity is flagged only where its score also speaks
@@ -94,7 +106,7 @@ def judge(scored: Sequence[Scored], calibration: Calibration, alpha: float) -> t
     """
     sizes = Counter(s.family for s in scored)
     needed = [scores_needed(sizes[s.family], alpha) for s in scored]
-    found = [calibration.judge(s.name, s.volume_ml, s.score, needed=n) for s, n in zip(scored, needed, strict=True)]
+    found = [s.conformal(n) for s, n in zip(scored, needed, strict=True)]
     p = [1.0 if c is None else c.p_value for c in found]
     rejected = _rejected(scored, p, alpha)
     order = sorted(range(len(scored)), key=lambda i: (p[i], scored[i].score))
