@@ -32,6 +32,7 @@ def run(
     names: Annotated[Path | None, typer.Option("--names", help="dataset.json, or a table of values and names.")] = None,
     modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
     decoder: Annotated[str, typer.Option(help="Decoder by name, or its weights folder.")] = "fused",
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
     tiers: Annotated[
         str | None, typer.Option(help="Tiers that may be asked, with commas between; 1 is fast. All by default.")
     ] = None,
@@ -55,7 +56,7 @@ def run(
     from synth.report.folder import check_free
     from synth.volume import read_volume
 
-    options = AuditOptions(decoder=decoder, tiers=_tiers(tiers), alpha=alpha, seed=seed, search=search)
+    options = AuditOptions(decoder, _tiers(tiers), alpha, seed, search, device)
     check_free(output, overwrite=overwrite)
     with progress("reading", as_json=as_json) as advance:
         volume = read_volume(image, modality=modality)

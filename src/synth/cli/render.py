@@ -30,6 +30,7 @@ def run(
     ] = None,
     modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
     decoder: Annotated[str, typer.Option(help="direct, latent, or a weights folder.")] = "direct",
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
     n: Annotated[int, typer.Option("-n", help="How many images.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the first image; the next take the numbers that follow.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Of the latent decoder's sampler.")] = None,
@@ -66,6 +67,7 @@ def run(
         made = render(
             drawn_from,
             decoder=decoder,
+            device=device,
             context=image,
             region=_region(region, drawn_from, image),
             n=n,

@@ -16,6 +16,7 @@ from synth.contracts import Box, Contrast, EncodedImage, Render
 from synth.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_folder
 from synth.decoder.config import DecoderConfig, build
 from synth.decoder.declared import as_declared
+from synth.decoder.device import device_named
 from synth.decoder.direct_net import DirectNet
 from synth.decoder.grid import check_encoded, check_grid, check_region, whole_box
 from synth.decoder.holes import Hole, hole_around, paint, put_back, take
@@ -41,6 +42,7 @@ class DirectDecoder:
         self.weights_sha256 = checkpoint.sha256
         self.net = build(lambda: DirectNet(config.codec, **config.network), checkpoint, "direct decoder")
         self.net.to(memory_format=torch.channels_last_3d)
+        self.device = torch.device("cpu")
         self._last: Scene | None = None
         self._config = checkpoint.config
         self.declared = True
@@ -53,6 +55,12 @@ class DirectDecoder:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a weights folder that `from_pretrained` reads."""
         save_checkpoint(Path(folder), self.net, self._config)
+
+    def to(self, device: str | torch.device) -> DirectDecoder:
+        """Move the network; noise is drawn on the CPU all the same. Raises InputError for an unknown device."""
+        self.device = device_named(device)
+        self.net.to(self.device)
+        return self
 
     def with_declared(self, holds: bool) -> DirectDecoder:
         """The same decoder, whose images are brought to the declared numbers, or left as the network has them."""
@@ -150,7 +158,7 @@ class DirectDecoder:
         parts = [torch.from_numpy(m.astype(np.float32))[None] for m in (core, rim)]
         values = ratio.numpy()
         features = {
-            "evidence": float(self.net.evidence(ratio[None], *parts)),
+            "evidence": float(self.net.evidence(*(v.to(self.device) for v in (ratio[None], *parts)))),
             "core": float(values[core].mean()) if core.any() else 0.0,
             "rim": float(values[rim].mean()) if rim.any() else 0.0,
         }
@@ -162,10 +170,11 @@ class DirectDecoder:
         hidden = _cube(hole.hidden.astype(np.float32))
         batch: SceneBatch = collate([s.crop(hole.box) for s in scenes])
         rows = len(scenes)
-        with torch.autocast("cpu", torch.bfloat16):
-            mixture = self.net(batch, *(v.expand(rows, -1, -1, -1, -1) for v in (hu, hidden, inside)))
+        cubes = (v.to(self.device).expand(rows, -1, -1, -1, -1) for v in (hu, hidden, inside))
+        with torch.autocast(self.device.type, torch.bfloat16):
+            mixture = self.net(batch.to(self.device), *cubes)
         assert isinstance(mixture, Mixture)
-        return mixture
+        return mixture.cpu()
 
     def _scene(self, parse: Parse) -> Scene:
         """The parse in the checkpoint's indices; masks shared with the parse before are not measured again."""

@@ -59,6 +59,12 @@ class FusedDecoder:
         self.direct.save_pretrained(Path(folder) / self.direct.name)
         self.latent.save_pretrained(Path(folder) / self.latent.name)
 
+    def to(self, device: str | torch.device) -> FusedDecoder:
+        """Move both. Raises InputError for a device that is not there."""
+        self.direct.to(device)
+        self.latent.to(device)
+        return self
+
     @property
     def first(self) -> DirectDecoder:
         """The cheaper of the two."""

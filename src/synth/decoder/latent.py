@@ -20,6 +20,7 @@ from synth.contracts import Contrast, EncodedImage, Render
 from synth.decoder.checkpoint import Checkpoint, load_checkpoint, part_of, save_checkpoint, weights_folder
 from synth.decoder.config import DecoderConfig, build, network_arguments
 from synth.decoder.declared import as_declared
+from synth.decoder.device import device_named
 from synth.decoder.flow import Velocity, guided, interpolate, mean_of_data, sample, velocity_target
 from synth.decoder.grid import check_encoded, check_grid, check_region, whole_box
 from synth.decoder.holes import Hole, hole_around, paint, put_back, take
@@ -150,8 +151,11 @@ class LatentDecoder:
         save_checkpoint(Path(folder), self.net, own)
 
     def to(self, device: str | torch.device) -> LatentDecoder:
-        """Move the networks; noise is drawn on the CPU all the same, so that a seed means one image everywhere."""
-        self.device = torch.device(device)
+        """Move the networks; noise is drawn on the CPU all the same, so that a seed means one image everywhere.
+
+        Raises InputError for a device that is not there.
+        """
+        self.device = device_named(device)
         self.autoencoder.to(self.device)
         self.net.to(self.device)
         return self

@@ -37,6 +37,10 @@ class Mixture:
         scale = NARROWEST + F.softplus(log_scale - 1.0)
         return cls(logits.log_softmax(dim=1), start + location, scale.log())
 
+    def cpu(self) -> Mixture:
+        """The same on the CPU."""
+        return Mixture(self.log_weight.cpu(), self.location.cpu(), self.log_scale.cpu())
+
     def log_prob(self, hu: Tensor) -> Tensor:
         """(B, X, Y, Z) nats per voxel of an image (B, 1, X, Y, Z) in HU."""
         z = (clamp_hu(hu) / UNIT_HU - self.location) / self.log_scale.exp()

@@ -57,6 +57,7 @@ class AuditOptions:
         alpha: the share of false alarms tolerated among what is flagged.
         seed: of every random draw.
         search: whether to look for what the parse leaves out.
+        device: where the decoder runs: cpu, or cuda where there is one.
     """
 
     decoder: str = "fused"
@@ -64,6 +65,7 @@ class AuditOptions:
     alpha: float = 0.1
     seed: int = 0
     search: bool = True
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.alpha < 1.0:
@@ -154,7 +156,7 @@ def audit(
     options = options or AuditOptions()
     step = advance or _quiet
     require(preflight(image, parse))  # before any weights are read
-    decoder = decoder or _shipped_decoder(options.decoder)
+    decoder = decoder or _shipped_decoder(options.decoder, options.device)
     model = model or shipped_model()
 
     messages = _checked(image, parse, decoder)
@@ -227,10 +229,10 @@ def shipped_model() -> AuditModel:
     return AuditModel.load(weights_folder("audit"))
 
 
-def _shipped_decoder(name: str) -> Decoder:
+def _shipped_decoder(name: str, device: str) -> Decoder:
     from synth.decoder.registry import load_decoder
 
-    return load_decoder(name)
+    return load_decoder(name, device)
 
 
 def _checked(image: Volume, parse: Parse, decoder: Decoder) -> list[Message]:

@@ -74,14 +74,14 @@ class RenderPipeline:
         self.decoder = decoder
 
     @classmethod
-    def from_pretrained(cls, path: str | Path = "latent") -> RenderPipeline:
-        """A shipped decoder by name, or a weights folder; no network is used.
+    def from_pretrained(cls, path: str | Path = "latent", *, device: str = "cpu") -> RenderPipeline:
+        """A shipped decoder by name, or a weights folder, on a device; no network is used.
 
         Raises InputError for anything else.
         """
         from synth.decoder.registry import load_decoder
 
-        return cls(load_decoder(str(path)))
+        return cls(load_decoder(str(path), device))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the decoder's weights to a folder that `from_pretrained` reads.
@@ -166,10 +166,11 @@ class RenderPipeline:
         return RenderedImages(tuple(images), seeds, scenes, provenance, centre)
 
 
-def render(parse: Parse, *, decoder: str | Decoder = "direct", **arguments: Any) -> RenderedImages:
-    """Draw images of a parse with a decoder, its name, or its weights folder: `RenderPipeline` in one call."""
-    pipeline = RenderPipeline.from_pretrained(decoder) if isinstance(decoder, str) else RenderPipeline(decoder)
-    return pipeline(parse, **arguments)
+def render(parse: Parse, *, decoder: str | Decoder = "direct", device: str = "cpu", **arguments: Any) -> RenderedImages:
+    """`RenderPipeline` in one call: with a decoder, or with the name or weights folder of one, on a device."""
+    if isinstance(decoder, str):
+        return RenderPipeline.from_pretrained(decoder, device=device)(parse, **arguments)
+    return RenderPipeline(decoder)(parse, **arguments)
 
 
 @dataclass(frozen=True, eq=False)
