@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from synth.errors import InputError
-from synth.parse import Attribute, Entity, Presence
+from synth.parse import Attribute, Entity, Presence, Relation
 from synth.pipeline.audit import AuditOptions, AuditReport, audit
 from synth.residual.findings import Findings, Verdict, json_schema
 from synth.volume import Mask, Volume
@@ -118,7 +118,7 @@ def test_findings_read_back_and_keep_to_the_published_schema(wrong):
     data = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert Findings.model_validate(data) == report.findings
     jsonschema.validate(data, json_schema())
-    for later in ("proposed_mask", "proposed_name", "attributes", "relations"):
+    for later in ("proposed_mask", "proposed_name", "attributes"):
         assert all(e[later] is None for e in data["entities"])
 
 
@@ -145,3 +145,32 @@ def test_a_mask_outside_the_body_is_flagged(world):
     air = Mask.from_box(own.shape, (0, 0, 22), own.box)
     report = _audit(world, toy.image, toy.parse.with_mask("spleen", air), search=False)
     assert [e.id for e in report.findings.flagged] == ["spleen"]
+
+
+def test_a_relation_that_the_masks_contradict_is_a_finding(world):
+    toy = world.toy_patient(290, lesion=True)
+    relations = [
+        Relation(type="located_in", subject="lesion_1", object="spleen"),
+        Relation(type="left_of", subject="kidney_left", object="kidney_right"),
+    ]
+    report = _audit(world, toy.image, toy.parse.replace(relations=relations), search=False)
+    said = {e.id: e for e in report.entities}
+    assert said["lesion_1"].verdict is Verdict.wrong_relation
+    assert "located in spleen" in said["lesion_1"].reason
+    assert said["lesion_1"].relations[0]["wrong"] is True
+    assert said["kidney_left"].verdict is Verdict.supported
+    assert said["kidney_left"].relations[0]["wrong"] is False
+    assert [e.id for e in report.findings.flagged] == ["lesion_1"]
+
+
+def test_a_relation_to_what_is_not_there_is_not_held_against_the_other_end(world, wrong):
+    toy, _ = wrong
+    claimed = toy.parse.without("kidney_right", "lesion_1").with_entity(
+        Entity(id="kidney_right", name="kidney_right"), toy.places["kidney_right"]
+    )
+    relation = Relation(type="left_of", subject="kidney_right", object="liver")
+    turned = Relation(type="anterior_to", subject="spleen", object="kidney_right")
+    report = _audit(world, toy.image, claimed.replace(relations=[relation, turned]), search=False)
+    said = {e.id: e for e in report.entities}
+    assert said["kidney_right"].verdict is Verdict.hallucinated
+    assert said["spleen"].verdict is Verdict.supported
