@@ -118,7 +118,7 @@ def test_findings_read_back_and_keep_to_the_published_schema(wrong):
     data = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert Findings.model_validate(data) == report.findings
     jsonschema.validate(data, json_schema())
-    for later in ("proposed_mask", "proposed_name", "attributes"):
+    for later in ("proposed_mask", "proposed_name"):
         assert all(e[later] is None for e in data["entities"])
 
 
@@ -174,3 +174,19 @@ def test_a_relation_to_what_is_not_there_is_not_held_against_the_other_end(world
     said = {e.id: e for e in report.entities}
     assert said["kidney_right"].verdict is Verdict.hallucinated
     assert said["spleen"].verdict is Verdict.supported
+
+
+def test_a_declared_mean_that_is_not_seen_is_a_finding(world):
+    toy = world.toy_patient(300)
+    mean = float(toy.parse.masks["liver"].values(toy.image.array).mean())
+    declared = [
+        Attribute(entity="liver", type="mean_attenuation", value=round(mean)),
+        Attribute(entity="spleen", type="mean_attenuation", value=round(mean) + 150),
+    ]
+    report = _audit(world, toy.image, toy.parse.replace(attributes=declared), search=False)
+    said = {e.id: e for e in report.entities}
+    assert said["liver"].verdict is Verdict.supported
+    assert said["liver"].attributes[0]["wrong"] is False
+    assert said["spleen"].verdict is Verdict.wrong_attribute
+    assert "mean attenuation" in said["spleen"].reason
+    assert said["kidney_left"].attributes is None

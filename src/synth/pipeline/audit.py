@@ -6,7 +6,7 @@
 3 examine        each present, delineated entity: the parse against the parse without it, and the population's
                  intensities; tier after tier, until one has said enough
 4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over anatomy and over findings
-5 relations      what is declared of two entities against their masks: geometry, not the image
+5 declared       attributes against the image, relations against the masks
 6 search         what the parse fails to explain, each region tried as an added entity
 7 report         everything in one typed object; `synth.report` writes it
 """
@@ -25,8 +25,8 @@ from synth import __version__
 from synth.contracts import Decoder
 from synth.errors import InputError
 from synth.parse import Kind, Parse, Presence
+from synth.pipeline.audit_declared import audit_declared
 from synth.pipeline.audit_entities import AuditedEntity, audit_entities
-from synth.pipeline.audit_relations import audit_relations
 from synth.pipeline.audit_search import FoundRegion, search_regions
 from synth.pipeline.preflight import ModelRequirements, preflight, require
 from synth.pipeline.tiers import ALL, tiers_of
@@ -42,8 +42,8 @@ Advance = Callable[..., None]
 LIMITS = (
     "Not a medical device: an aid for checking software, not for diagnosis.",
     "Judged on a {grid:g} mm grid: entities and errors smaller than about two voxels are not seen.",
-    "It is asked whether each entity is there at all, and whether declared relations agree with the masks. "
-    "Wrong outlines, labels and attributes are not judged.",
+    "It is asked whether each entity is there at all, and whether declared appearance and spatial relations hold. "
+    "Wrong outlines and labels are not judged.",
     "An entity is compared with the same place without it: two organs that look alike can trade places and both pass.",
     "Regions reported as missing are places that the parse does not explain; they need not be disease.",
     "p-values hold for images like those of the calibration; another scanner, phase or body region can mislead them.",
@@ -183,7 +183,7 @@ def audit(
         advance=step,
     )
 
-    audited = audit_relations(parse, audited)
+    audited = audit_declared(image, parse, audited, model.prior, seed=options.seed)
 
     held_out, regions = None, None
     if options.search:

@@ -135,7 +135,7 @@ def _reason(relation: Relation, found: Measured) -> str:
     return f"{100 * found.value:.0f}% of it {'is' if relation.type != 'encases' else 'along the vessel is'} there"
 
 
-def _share_inside(subject: Mask, object_: Mask, geometry: Geometry) -> Measured:
+def share_inside(subject: Mask, object_: Mask, geometry: Geometry) -> Measured:
     """Share of the subject within the object, or, where labels exclude each other, of the voxels right around it."""
     inside = subject.overlap(object_) / subject.voxels
     if inside == 0:
@@ -177,8 +177,8 @@ def _along(axis: int, sign: float) -> Callable[[Mask, Mask, Geometry], Measured]
 
 MEASURES: Mapping[str, Callable[[Mask, Mask, Geometry], Measured]] = MappingProxyType(
     {
-        "located_in": _share_inside,
-        "part_of": _share_inside,
+        "located_in": share_inside,
+        "part_of": share_inside,
         "abuts": _gap,
         "encases": _share_of_wall,
         **{name: _along(axis, sign) for name, (axis, sign) in DIRECTIONS.items()},

@@ -125,9 +125,13 @@ def _check_grid(parse: Parse, volume: Volume, what: str) -> None:
         raise InputError(what, expected="the grid of the parse", got=difference, fix="resample one to the other")
 
 
-def _measured(
-    parse: Parse, entity: Entity, volume: Volume, unenhanced: Volume | None, phase: Phase | None
-) -> Iterator[Attribute]:
+def measured_appearance(
+    parse: Parse, entity: Entity, volume: Volume, *, unenhanced: Volume | None = None
+) -> dict[str, float]:
+    """Attribute type -> value, of one present, delineated entity, as `derive_appearance` measures it.
+
+    The image is on the grid of the parse. What is too small to be measured is left out.
+    """
     region = Region.of(parse, entity)
     image = volume.array[region.slices]
     values = image[region.core].astype(np.float64)
@@ -140,9 +144,14 @@ def _measured(
         if unenhanced is not None:
             plain = unenhanced.array[region.slices][region.core]
             found["enhancement"] = float(values.mean() - plain.mean(dtype=np.float64))
-    for name, value in found.items():
-        if value is not None:
-            yield Attribute(entity=entity.id, type=name, value=value, phase=phase, derived=True)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _measured(
+    parse: Parse, entity: Entity, volume: Volume, unenhanced: Volume | None, phase: Phase | None
+) -> Iterator[Attribute]:
+    for name, value in measured_appearance(parse, entity, volume, unenhanced=unenhanced).items():
+        yield Attribute(entity=entity.id, type=name, value=value, phase=phase, derived=True)
 
 
 def _margin(spacing_mm: tuple[float, float, float]) -> tuple[int, int, int]:
