@@ -4,7 +4,8 @@
 
 On real CT each organ's mean, spread and edges are declared as measured under its own outline, and audited
 under a jittered one; a fault is 4 to 10 tolerances off. On phantoms, with jittered outlines, the declared categories of
-attenuation and the spatial relations, against flipped categories, turned relations and relations to something else.
+attenuation, the spatial relations and the sides, against flipped categories, turned relations and relations to
+something else, and swapped sides.
 `auroc` of the score, `power`: share of the faults called wrong, `false_alarms`: of the true claims. Writes
 `declared.json` beside this file.
 """
@@ -34,6 +35,7 @@ from synth.phantom import make
 from synth.residual.attributes import MEASURED, CheckedAttribute, check_attributes
 from synth.residual.judge import AuditModel
 from synth.residual.relations import CheckedRelation, check_relations
+from synth.residual.sides import swapped_sides
 from synth.volume import Volume
 
 HERE = Path(__file__).resolve().parent
@@ -68,7 +70,7 @@ def checked(parse: Parse, image: Volume, rng: np.random.Generator, only: set[str
 
 def declared_numbers(image: Volume, parse: Parse, rng: np.random.Generator) -> Case:
     """What was measured under the true outlines, declared of jittered ones, true and off."""
-    case: Case = {name: Found() for name in MEASURED}
+    case: Case = {name: Found() for name in MEASURED} | {"sides": sides(jittered(parse, rng), rng)}
     measured = [a for a in derive_appearance(parse, image).attributes if a.type in MEASURED]
     true = [a.changed(derived=False, source=None) for a in measured]
     claimed = jittered(parse.replace(attributes=true), rng)
@@ -110,6 +112,7 @@ def planted(image: Volume, parse: Parse, rng: np.random.Generator) -> Case:
                 case["attenuation_class"].true.append(mine)
             elif c.attribute not in classes:
                 case["attenuation_class"].faults.append(mine)
+    case["sides"] = sides(claimed, rng)
     for c in check_relations(claimed):
         note(case, c, "true")
     for _ in range(10 * FAULTS):
@@ -122,6 +125,20 @@ def planted(image: Volume, parse: Parse, rng: np.random.Generator) -> Case:
         for c in check_relations(only):
             note(case, c, "faults")
     return case
+
+
+def sides(parse: Parse, rng: np.random.Generator) -> Found:
+    """Every pair as it is, and some with their names swapped."""
+    found, said = Found(), {s.entity.id for s in swapped_sides(parse)}
+    pairs = [
+        e.id for e in parse.entities if e.id in parse.present_ids and e.term.mirror and parse.by_name(e.term.mirror)
+    ]
+    found.true += [(float(i in said), i in said) for i in pairs]
+    for _ in range(FAULTS if pairs else 0):
+        fault = inject(parse, FaultSpec("swap_sides"), rng)
+        said = {s.entity.id for s in swapped_sides(fault.parse)}
+        found.faults += [(float(e.entity in said), e.entity in said) for e in fault.record.expected]
+    return found
 
 
 def flipped(parse: Parse, a: Attribute, rng: np.random.Generator) -> Parse:
@@ -140,7 +157,7 @@ def rows_of(arena: str, family: str, cases: list[Case]) -> Iterator[Row]:
     """Pooled over the cases, intervals over them."""
     for name in sorted({key for case in cases for key in case}):
         own = [case.get(name, Found()) for case in cases]
-        group = {"arena": arena, "family": family if name not in MEASURED else "flip_attribute", "type": name}
+        group = {"arena": arena, "family": "swap_sides" if name == "sides" else family, "type": name}
         for metric in ("auroc", "power", "false_alarms"):
             value = score(own, metric)
             if math.isnan(value):

@@ -118,8 +118,7 @@ def test_findings_read_back_and_keep_to_the_published_schema(wrong):
     data = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert Findings.model_validate(data) == report.findings
     jsonschema.validate(data, json_schema())
-    for later in ("proposed_mask", "proposed_name"):
-        assert all(e[later] is None for e in data["entities"])
+    assert all(e["proposed_mask"] is None for e in data["entities"])
 
 
 def test_the_published_schema_is_that_of_the_code():
@@ -190,3 +189,15 @@ def test_a_declared_mean_that_is_not_seen_is_a_finding(world):
     assert said["spleen"].verdict is Verdict.wrong_attribute
     assert "mean attenuation" in said["spleen"].reason
     assert said["kidney_left"].attributes is None
+
+
+def test_a_pair_with_its_sides_swapped_has_wrong_labels(world):
+    toy = world.toy_patient(310)
+    names = {"kidney_left": "kidney_right", "kidney_right": "kidney_left"}
+    entities = [e.changed(name=names.get(e.id, e.name)) for e in toy.parse.entities]
+    report = _audit(world, toy.image, toy.parse.replace(entities=entities, relations=()), search=False)
+    said = {e.id: e for e in report.entities}
+    for id in names:
+        assert said[id].verdict is Verdict.wrong_label
+        assert said[id].proposed_name == id
+    assert {e.id for e in report.findings.flagged} == set(names)

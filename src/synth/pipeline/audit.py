@@ -42,8 +42,8 @@ Advance = Callable[..., None]
 LIMITS = (
     "Not a medical device: an aid for checking software, not for diagnosis.",
     "Judged on a {grid:g} mm grid: entities and errors smaller than about two voxels are not seen.",
-    "It is asked whether each entity is there at all, and whether declared appearance and spatial relations hold. "
-    "Wrong outlines and labels are not judged.",
+    "It is asked whether each entity is there at all, and whether sides, declared appearance and relations hold. "
+    "Wrong outlines, and labels other than swapped sides, are not judged.",
     "An entity is compared with the same place without it: two organs that look alike can trade places and both pass.",
     "Regions reported as missing are places that the parse does not explain; they need not be disease.",
     "p-values hold for images like those of the calibration; another scanner, phase or body region can mislead them.",

@@ -14,6 +14,7 @@ from synth.residual.attributes import CheckedAttribute, check_attributes
 from synth.residual.findings import EntityFinding, Verdict
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.relations import CheckedRelation, check_relations
+from synth.residual.sides import SwappedSides, swapped_sides
 from synth.volume import Volume
 
 OPEN = (Verdict.supported, Verdict.not_checkable)  # verdicts that a wrong declaration takes the place of
@@ -24,8 +25,9 @@ def audit_declared(
 ) -> tuple[AuditedEntity, ...]:
     """The findings with everything declared of their entities checked, on the parse's own grid.
 
-    An entity of which something wrong is declared gets that verdict, the attribute's before the relation's, unless it
-    is itself not there: then all else is wrong because of that. So is a relation to what is not there.
+    A pair with its sides swapped is `wrong_label`, whatever the image says of either name in its place. Any other
+    entity of which something wrong is declared gets that verdict, the attribute's before the relation's, unless it is
+    itself not there: then all else is wrong because of that. So is a relation to what is not there.
     """
     absent = {a.finding.id for a in audited if a.finding.verdict is Verdict.hallucinated}
     declared = _Declared.of(image, parse, prior, seed)
@@ -38,6 +40,7 @@ class _Declared:
 
     attributes: Mapping[str, Sequence[CheckedAttribute]]
     relations: Mapping[str, Sequence[CheckedRelation]]
+    swapped: Mapping[str, SwappedSides]
 
     @classmethod
     def of(cls, image: Volume, parse: Parse, prior: IntensityPrior, seed: int) -> _Declared:
@@ -49,7 +52,8 @@ class _Declared:
         relations: dict[str, list[CheckedRelation]] = {}
         for each in check_relations(parse):
             relations.setdefault(each.relation.subject, []).append(each)
-        return cls({i: some for i, some in attributes.items() if some}, relations)
+        swapped = {each.entity.id: each for each in swapped_sides(parse)}
+        return cls({i: some for i, some in attributes.items() if some}, relations, swapped)
 
 
 def _judged(finding: EntityFinding, declared: _Declared, absent: set[str]) -> EntityFinding:
@@ -61,6 +65,13 @@ def _judged(finding: EntityFinding, declared: _Declared, absent: set[str]) -> En
         told["relations"] = [c.to_json() for c in relations]
     if finding.verdict in OPEN:
         told |= _wrong_relation(relations, absent) | _wrong_attribute(attributes)
+    swapped = declared.swapped.get(finding.id)
+    if swapped is not None:
+        told |= {
+            "verdict": Verdict.wrong_label,
+            "reason": swapped.reason,
+            "proposed_name": swapped.other.name,
+        }
     return finding.model_copy(update=told) if told else finding
 
 
