@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     )
     from synth.parse.diff import diff
     from synth.phantom import make as make_phantom
-    from synth.pipeline.audit import audit
+    from synth.pipeline.audit import AuditOptions, AuditReport
+    from synth.pipeline.audit_files import audit
     from synth.pipeline.preflight import preflight
     from synth.pipeline.render import RenderPipeline
+    from synth.report.calibrate import calibrate
+    from synth.report.cohort import audit_cohort
     from synth.volume import Geometry, Mask, Volume, read_labels, read_volume, write_volume
 
 __version__ = "0.1.0"
@@ -41,6 +44,8 @@ __version__ = "0.1.0"
 __all__ = [
     "VOCABULARY",
     "Attribute",
+    "AuditOptions",
+    "AuditReport",
     "Circumstance",
     "Entity",
     "Geometry",
@@ -54,6 +59,8 @@ __all__ = [
     "Volume",
     "__version__",
     "audit",
+    "audit_cohort",
+    "calibrate",
     "diff",
     "import_labels",
     "inject",
@@ -72,7 +79,10 @@ _HOMES = {
     "import_labels": "synth.interop",
     "VOCABULARY Attribute Circumstance Entity Parse Presence Relation load_bundle save_bundle": "synth.parse",
     "diff": "synth.parse.diff",
-    "audit": "synth.pipeline.audit",
+    "AuditOptions AuditReport": "synth.pipeline.audit",
+    "audit": "synth.pipeline.audit_files",
+    "calibrate": "synth.report.calibrate",
+    "audit_cohort": "synth.report.cohort",
     "preflight": "synth.pipeline.preflight",
     "RenderPipeline": "synth.pipeline.render",
     "Geometry Mask Volume read_labels read_volume write_volume": "synth.volume",

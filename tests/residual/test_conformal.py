@@ -63,6 +63,19 @@ def test_an_unseen_name_is_judged_by_its_ancestors():
     assert known.judge("vertebrae_L4", 40.0, 3.0, needed=20).cell == "vertebra_lumbar/medium"
 
 
+def test_leaving_scores_out_is_the_same_as_never_having_had_them():
+    rng = np.random.default_rng(4)
+    scores = [CalibrationScore(n, v, float(s)) for n, v in (("liver", 1500.0), ("spleen", 20.0), ("kidney_left", 3.0))
+              for s in rng.normal(size=30).round(1)]  # fmt: skip
+    own = [*scores[:12], *scores[40:44], *scores[60:]]
+    left = Calibration(tuple(scores)).leaving_out(own)
+    fresh = Calibration(tuple(s for s in scores if all(s is not o for o in own)))
+    assert left.scores == fresh.scores
+    assert left.cells.keys() == fresh.cells.keys()
+    for cell, values in fresh.cells.items():
+        np.testing.assert_array_equal(left.cells[cell], values)
+
+
 def test_calibration_survives_its_own_form():
     known = Calibration((CalibrationScore("liver", 1512.0, 3.25), CalibrationScore("spleen", 200.0, -1.5)))
     assert Calibration.from_json(known.to_json()).scores == known.scores

@@ -18,6 +18,8 @@ from synth.errors import SynthError
 COMMANDS = (
     "demo",
     "audit",
+    "audit_cohort",
+    "calibrate",
     "parse_import",
     "parse",
     "render",

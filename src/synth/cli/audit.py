@@ -10,9 +10,7 @@ import typer
 from synth.cli.output import JsonOption, emit, log, progress
 
 if TYPE_CHECKING:
-    from synth.parse import Parse
     from synth.pipeline.audit import AuditReport
-    from synth.volume import Volume
 
 FINDINGS_EXIT = 3
 
@@ -32,6 +30,7 @@ def run(
     names: Annotated[Path | None, typer.Option("--names", help="dataset.json, or a table of values and names.")] = None,
     modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
     decoder: Annotated[str, typer.Option(help="Decoder by name, or its weights folder.")] = "fused",
+    audit_model: Annotated[Path | None, typer.Option(help="Calibration: a folder of synth calibrate.")] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
     tiers: Annotated[
         str | None, typer.Option(help="Tiers that may be asked, with commas between; 1 is fast. All by default.")
@@ -51,16 +50,17 @@ def run(
 
     Exit codes: 0 done, also with findings; 2 bad input; 3 findings, under --fail-on-findings.
     """
-    from synth.pipeline.audit import AuditOptions, audit
+    from synth.pipeline.audit import AuditOptions
+    from synth.pipeline.audit_files import audit
+    from synth.pipeline.cases import Reading
     from synth.report import save_report
     from synth.report.folder import check_free
-    from synth.volume import read_volume
 
-    options = AuditOptions(decoder, _tiers(tiers), alpha, seed, search, device)
+    options = AuditOptions(decoder, parse_tiers(tiers), alpha, seed, search, device)
     check_free(output, overwrite=overwrite)
     with progress("reading", as_json=as_json) as advance:
-        volume = read_volume(image, modality=modality)
-        report = audit(volume, _parse(parse, source, names, volume), options, advance=advance)
+        reading = Reading(modality, source, names)
+        report = audit(image, parse, options, model=audit_model, advance=advance, reading=reading)
         advance(0, message="report")
         findings = save_report(report, output, overwrite=overwrite)
     for message in findings.preflight:
@@ -83,21 +83,8 @@ def summary(report: AuditReport, folder: Path) -> str:
     return "\n".join([*lines, f"report: {folder / 'report.html'}"])
 
 
-def _parse(path: Path, source: str | None, names: Path | None, image: Volume) -> Parse:
-    from synth.errors import InputError
-    from synth.parse import load_bundle
-
-    if source is not None:
-        from synth.interop import import_labels
-
-        return import_labels(path, source=source, names=names, image=image, derive=False)  # type: ignore[arg-type] # as above
-    if path.is_file():
-        fix = "say what made it with --from totalsegmentator, nnunet or names"
-        raise InputError(str(path), expected="a bundle (a folder with parse.json)", got="a file", fix=fix)
-    return load_bundle(path)
-
-
-def _tiers(text: str | None) -> tuple[int, ...] | None:
+def parse_tiers(text: str | None) -> tuple[int, ...] | None:
+    """`--tiers 1,2` as numbers, None for all; raises InputError for anything else."""
     from synth.errors import InputError
 
     if text is None:

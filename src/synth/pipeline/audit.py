@@ -30,6 +30,8 @@ from synth.pipeline.audit_entities import AuditedEntity, audit_entities
 from synth.pipeline.audit_search import FoundRegion, search_regions
 from synth.pipeline.preflight import ModelRequirements, preflight, require
 from synth.pipeline.tiers import ALL, tiers_of
+from synth.residual.conformal import CalibrationScore
+from synth.residual.drift import FACT, drift_messages
 from synth.residual.findings import Findings, Message
 from synth.residual.held_out import HeldOut, render_held_out
 from synth.residual.judge import AuditModel, Judge
@@ -210,7 +212,7 @@ def audit(
         entities=[a.finding for a in audited],
         missing=None if regions is None else [r.finding for r in regions if r.finding.verdict],
         unexplained=None if regions is None else [r.finding for r in regions if not r.finding.verdict],
-        preflight=messages,
+        preflight=[*messages, *_drift(tiers[0].judge, audited)],
         calibration=_calibration(last.judge, last.decoder, options.alpha, audited),
         limits=[line.format(grid=decoder.spacing_mm) for line in LIMITS],
         provenance=_provenance(image, parse, last.decoder, model, options),
@@ -251,6 +253,13 @@ def _checked(image: Volume, parse: Parse, decoder: Decoder) -> list[Message]:
     return [Message(severity=m.severity, code=m.code, message=m.message) for m in found]
 
 
+def _drift(judge: Judge, audited: Sequence[AuditedEntity]) -> list[Message]:
+    """Whether the case is like those of the calibration, by the first tier's scores, which every entity has."""
+    asked = [(a.examined.evidence, a.finding.volume_ml or 0.0) for a in audited if a.examined is not None]
+    scores = [CalibrationScore(e.name, volume, judge.presence.score(e.features, e.name)) for e, volume in asked]
+    return drift_messages(scores, judge)
+
+
 def _seen(parse: Parse) -> Parse:
     """The parse less planning volumes: they explain nothing in the image."""
     drawn = [e.id for e in parse.entities if e.kind is Kind.target]
@@ -282,7 +291,7 @@ def _calibration(judge: Judge, decoder: Decoder, alpha: float, audited: Sequence
         "sufficient": len(judge.calibration.scores) >= needed,
         "complete_parses": len(judge.most_suspicious),
         "same_weights": judge.decoder_sha256 == decoder.weights_sha256,
-        "facts": dict(judge.facts),
+        "facts": {k: v for k, v in judge.facts.items() if k != FACT},
     }
 
 

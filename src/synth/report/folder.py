@@ -1,4 +1,4 @@
-"""The audit's folder, written whole or not at all: findings.json, report.html, images, outlines and counterfactuals."""
+"""The folder of an audit, whole or not at all: findings, report, summary, images, outlines and counterfactuals."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from synth.errors import InputError
 from synth.pipeline.audit import AuditReport
 from synth.report.page import report_html
+from synth.report.summary import summary_png
 from synth.residual.findings import Findings
 from synth.volume import write_mask, write_volume
 
-FINDINGS, REPORT = "findings.json", "report.html"
+FINDINGS, REPORT, SUMMARY = "findings.json", "report.html", "summary.png"
 
 
 def save_report(report: AuditReport, folder: Path, *, overwrite: bool = False) -> Findings:
@@ -75,6 +76,7 @@ def _write(report: AuditReport, folder: Path) -> Findings:
         json.dumps(findings.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8"
     )
     (folder / REPORT).write_text(report_html(report), "utf-8")
+    (folder / SUMMARY).write_bytes(summary_png(report))
     return findings
 
 

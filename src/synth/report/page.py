@@ -13,6 +13,8 @@ from markupsafe import Markup
 from synth.pipeline.audit import AuditReport
 from synth.report.figures import Line, Window, diverging, figure, grey, window_for
 from synth.report.planes import AXIAL, CORONAL, PLANES, Plane, Point, cut, outline
+from synth.report.viewer import Script, key_of, own_code, viewer
+from synth.report.words import BAR_NATS, badge, bar, headline, plain, share
 from synth.residual.findings import EntityFinding, MissingFinding, Verdict
 from synth.volume import Geometry, Mask, Volume
 
@@ -21,7 +23,6 @@ CLOSE_PIXEL_MM = 1.0
 CLOSE_MARGIN_MM = 40.0
 FIGURES_AT_MOST = 12  # entities or regions with pictures; the rest are in the table
 LOOKED_AT_ANYWAY = 2  # most suspicious entities shown where nothing is flagged
-BAR_NATS = 8.0  # score at the end of the bar
 
 
 @dataclass(frozen=True)
@@ -62,41 +63,8 @@ def report_html(report: AuditReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": plain, "bar": bar, "share": share}
+    environment.filters |= {"plain": plain, "bar": bar, "share": share, "badge": badge, "key": key_of}
     return environment.get_template("report.html.j2").render(**_content(report))
-
-
-def plain(name: str) -> str:
-    """A vocabulary name as words.
-
-    Example:
-        >>> plain("kidney_left"), plain("vertebrae_L4")
-        ('kidney left', 'vertebrae L4')
-    """
-    return name.replace("_", " ")
-
-
-def share(p: float | None) -> str:
-    """A p-value for reading.
-
-    Example:
-        >>> share(0.0004), share(0.25), share(None)
-        ('< 0.001', '0.250', '–')
-    """
-    if p is None:
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def bar(score: float) -> dict[str, float]:
-    """Where a score's bar starts and how wide it is, in percent of the track; zero is the middle.
-
-    Example:
-        >>> bar(-4.0)
-        {'left': 25.0, 'width': 25.0}
-    """
-    reach = 50.0 * min(abs(score) / BAR_NATS, 1.0)
-    return {"left": 50.0 - reach if score < 0 else 50.0, "width": reach}
 
 
 def _content(report: AuditReport) -> Mapping[str, Any]:
@@ -104,9 +72,11 @@ def _content(report: AuditReport) -> Mapping[str, Any]:
     ranked = found.ranked
     checked = [e for e in ranked if e.score is not None]
     shown = list(found.flagged) or checked[:LOOKED_AT_ANYWAY]
+    live = viewer(report)
     return {
         "findings": found,
-        "checked": checked,
+        "headline": headline(found),
+        "ranked": ranked,
         "unchecked": [e for e in ranked if e.score is None],
         "flagged": found.flagged,
         "supported": sum(e.verdict is Verdict.supported for e in checked),
@@ -114,7 +84,10 @@ def _content(report: AuditReport) -> Mapping[str, Any]:
         "cards": _entity_cards(report, shown[:FIGURES_AT_MOST]),
         "missing_cards": _missing_cards(report, (found.missing or [])[:FIGURES_AT_MOST]),
         "bar_nats": BAR_NATS,
-        "image": report.image,
+        "verdicts": {badge(e): sum(badge(o) == badge(e) for o in ranked) for e in ranked},
+        "viewer": live,
+        "places": {place.key for place in live.places},
+        "table_script": Script.of(own_code("table.js")),
     }
 
 

@@ -1,0 +1,78 @@
+"""`synth audit-cohort`: audits of a folder or a list of cases, with a table of them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synth.cli.output import JsonOption, emit, log, progress
+
+if TYPE_CHECKING:
+    from synth.report.cohort import Cohort
+
+FINDINGS_EXIT = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add `synth audit-cohort`."""
+    app.command("audit-cohort")(run)
+
+
+def run(
+    cases: Annotated[
+        Path, typer.Argument(help="Folder of cases, or a CSV with columns image, parse and, if wanted, id.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write, new or to go on with.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="What made label maps: totalsegmentator, nnunet or names.")
+    ] = None,
+    names: Annotated[Path | None, typer.Option("--names", help="dataset.json, or a table of values and names.")] = None,
+    modality: Annotated[str | None, typer.Option(help="CT or MR, where the image files do not say.")] = None,
+    decoder: Annotated[str, typer.Option(help="Decoder by name, or its weights folder.")] = "fused",
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+    audit_model: Annotated[Path | None, typer.Option(help="Calibration: a folder of synth calibrate.")] = None,
+    tiers: Annotated[
+        str | None, typer.Option(help="Tiers that may be asked, with commas between; 1 is fast. All by default.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Share of false alarms tolerated among what is flagged.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
+    search: Annotated[bool, typer.Option(help="Look for what the parses leave out.")] = True,
+    workers: Annotated[int, typer.Option(help="Processes that share the cases.")] = 1,
+    fail_on_findings: Annotated[
+        bool, typer.Option("--fail-on-findings", help=f"Exit with {FINDINGS_EXIT} when something is wrong in a case.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Audit many cases; stopped at any moment, the same command goes on where it was.
+
+    Exit codes: 0 every case was audited; 1 some could not be, each is a row with its error; 2 bad input; 3 findings,
+    under --fail-on-findings.
+    """
+    from synth.cli.audit import parse_tiers
+    from synth.pipeline.audit import AuditOptions
+    from synth.pipeline.cases import Reading
+    from synth.report.cohort import CohortOptions, audit_cohort
+
+    each = AuditOptions(decoder, parse_tiers(tiers), alpha, seed, search, device)
+    options = CohortOptions(each, Reading(modality, source, names), audit_model, workers)
+    with progress("reading", as_json=as_json) as advance:
+        done = audit_cohort(cases, output, options, advance=advance)
+    payload = {
+        "folder": str(done.folder), "cases": len(done.rows), "kept": done.kept, "failed": len(done.failed),
+        "flagged": len(done.flagged), "rows": [row.to_json() for row in done.rows],
+    }  # fmt: skip
+    emit(payload, as_json, lambda: _text(done))
+    if done.failed:
+        log(f"{len(done.failed)} of {len(done.rows)} cases could not be audited")
+        raise typer.Exit(1)
+    if fail_on_findings and done.flagged:
+        raise typer.Exit(FINDINGS_EXIT)
+
+
+def _text(done: Cohort) -> str:
+    lines = [f"{len(done.rows)} cases, {done.kept} of them done before, {len(done.flagged)} with findings"]
+    lines += [f"  {row.id}: {row.said}; {', '.join(row.flagged) or 'left out'}" for row in done.flagged[:10]]
+    lines += [f"  {row.id}: failed ({row.error})" for row in done.failed[:10]]
+    return "\n".join([*lines, f"table: {done.folder / 'cohort.html'}"])

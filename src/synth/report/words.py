@@ -1,0 +1,70 @@
+"""What the report says in words and numbers, the same on the page and on its summary."""
+
+from __future__ import annotations
+
+from synth.residual.findings import EntityFinding, Findings
+
+BAR_NATS = 8.0  # score at the end of the bar
+NAMED = 3  # entities named in the headline
+
+
+def headline(findings: Findings) -> str:
+    """The result in one sentence."""
+    flagged, missing = findings.flagged, findings.missing or []
+    if not flagged and not missing:
+        return "Nothing in this parse is contradicted by the image."
+    parts = []
+    if flagged:
+        parts.append("the image does not support " + _listed([plain(f.id) for f in flagged]))
+    if missing:
+        first = missing[0].located_in
+        elsewhere = len(missing) > 1 and missing[1].located_in != first
+        where = f" in {plain(first)}" + (" and elsewhere" if elsewhere else "") if first else ""
+        number = "a region" if len(missing) == 1 else f"{len(missing)} regions"
+        parts.append(f"the parse leaves out {number}{where}")
+    text = ", and ".join(parts) + "."
+    return text[0].upper() + text[1:]
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) > NAMED:
+        return ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more"
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def badge(finding: EntityFinding) -> str:
+    """The verdict in a word, also where there is none."""
+    return "not claimed" if finding.verdict is None else plain(finding.verdict.value)
+
+
+def plain(name: str) -> str:
+    """A vocabulary name as words.
+
+    Example:
+        >>> plain("kidney_left"), plain("vertebrae_L4")
+        ('kidney left', 'vertebrae L4')
+    """
+    return name.replace("_", " ")
+
+
+def share(p: float | None) -> str:
+    """A p-value for reading.
+
+    Example:
+        >>> share(0.0004), share(0.25), share(None)
+        ('< 0.001', '0.250', '–')
+    """
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def bar(score: float) -> dict[str, float]:
+    """Where a score's bar starts and how wide it is, in percent of the track; zero is the middle.
+
+    Example:
+        >>> bar(-4.0)
+        {'left': 25.0, 'width': 25.0}
+    """
+    reach = 50.0 * min(abs(score) / BAR_NATS, 1.0)
+    return {"left": 50.0 - reach if score < 0 else 50.0, "width": reach}

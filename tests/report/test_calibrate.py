@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from synth.errors import InputError
+from synth.parse import save_bundle
+from synth.pipeline.audit import AuditOptions
+from synth.pipeline.audit_files import audit
+from synth.pipeline.cases import Reading
+from synth.report.calibrate import CalibrateOptions, calibrate
+from synth.residual import AuditModel
+from synth.residual.conformal import scores_needed
+from synth.residual.drift import FACT
+from synth.volume import write_volume
+
+CASES, JITTERS = 20, 1
+QUICK = CalibrateOptions(reading=Reading("CT"), jitters=JITTERS, search=False)
+
+
+@pytest.fixture(scope="module")
+def site(world, tmp_path_factory) -> Path:
+    """Twenty accepted toy patients, and one whose image is cut short."""
+    folder = tmp_path_factory.mktemp("accepted")
+    for number in range(CASES + 1):
+        toy = world.toy_patient(500 + number)
+        write_volume(toy.image, folder / f"case{number:02d}" / "ct.nii.gz")
+        save_bundle(toy.parse, folder / f"case{number:02d}" / "parse")
+    image = folder / f"case{CASES:02d}" / "ct.nii.gz"
+    image.write_bytes(image.read_bytes()[:4000])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(world, site, tmp_path_factory):
+    out = tmp_path_factory.mktemp("calibrated") / "own"
+    return calibrate(site, out, QUICK, decoder=world.decoder(), model=world.model())
+
+
+def test_the_scores_are_those_of_the_accepted_entities(world, found):
+    own = AuditModel.load(found.folder).judge("gaussian")
+    assert len(own.calibration.scores) == CASES * 4 * (1 + JITTERS)
+    assert {s.name for s in own.calibration.scores} == {"liver", "spleen", "kidney_left", "kidney_right"}
+    assert own.presence.to_json() == world.model().judge("gaussian").presence.to_json()
+    assert len(own.facts[FACT]["distances"]) == CASES
+
+
+def test_it_says_how_many_cases_are_needed(found):
+    assert found.entities == 4
+    whole = next(c for c in found.cells if c.cell == "all")
+    assert whole.needed == {f"{a:g}": scores_needed(4, a) for a in (0.05, 0.1, 0.2)}
+    assert all(n == 0 for n in whole.more_cases.values())
+    liver = next(c for c in found.cells if c.cell == "liver")
+    assert liver.scores == CASES * (1 + JITTERS)
+    # 79 scores for alpha 0.05, two a case, forty there
+    assert liver.more_cases["0.05"] == 20
+
+
+def test_own_false_alarms_are_few(found):
+    for alarm in found.alarms["gaussian"]:
+        assert alarm.entities == CASES * 4
+        assert alarm.own <= 3 * alarm.alpha * alarm.cases
+
+
+def test_a_case_that_cannot_be_read_is_left_out_and_named(found):
+    assert list(found.left_out) == [f"case{CASES:02d}"]
+    assert len(found.cases) == CASES
+    page = (found.folder / "calibration.html").read_text()
+    assert f"case{CASES:02d}" in page
+    assert not re.search(r"https?://|<script", page)
+    assert json.loads((found.folder / "calibration.json").read_text()) == found.to_json()
+
+
+def _messages(world, found, image, parse) -> dict[str, str]:
+    report = audit(image, parse, AuditOptions(search=False), decoder=world.decoder(), model=found.folder)
+    return {m.code: m.severity for m in report.findings.preflight}
+
+
+def test_a_case_of_another_scanner_is_warned_of_and_one_like_the_others_is_not(world, found):
+    toys = [world.toy_patient(seed) for seed in range(900, 905)]
+    assert sum("no_drift" in _messages(world, found, toy.image, toy.parse) for toy in toys) >= 4
+    toy = toys[0]
+    hotter = toy.image.with_array(toy.image.array * 1.0 + 60.0 * (toy.image.array > 0))
+    assert _messages(world, found, hotter, toy.parse).get("drift") == "warning"
+
+
+def test_the_shipped_scores_know_no_drift_and_say_nothing(world):
+    toy = world.toy_patient(900)
+    report = audit(toy.image, toy.parse, AuditOptions(search=False), decoder=world.decoder(), model=world.model())
+    assert not [m for m in report.findings.preflight if "drift" in m.code]
+
+
+def test_two_processes_give_the_same_calibration(world, site, found, tmp_path):
+    two = calibrate(site, tmp_path / "own", replace(QUICK, workers=2), decoder=world.decoder(), model=world.model())
+    assert two.to_json() == found.to_json()
+
+
+def test_a_folder_with_files_and_an_unknown_decoder_are_refused_before_the_work(world, site, found, tmp_path):
+    with pytest.raises(InputError, match="a new folder"):
+        calibrate(site, found.folder, QUICK, decoder=world.decoder(), model=world.model())
+    bare = AuditModel(world.prior(), {})
+    with pytest.raises(InputError, match="gaussian"):
+        calibrate(site, tmp_path / "own", QUICK, decoder=world.decoder(), model=bare)
+
+
+def test_without_a_usable_case_nothing_is_written(world, site, tmp_path):
+    (tmp_path / "list.csv").write_text("image,parse\nnowhere.nii.gz,nowhere\n")
+    with pytest.raises(InputError, match="accepted cases"):
+        calibrate(tmp_path / "list.csv", tmp_path / "own", QUICK, decoder=world.decoder(), model=world.model())
+    assert not (tmp_path / "own").exists()
