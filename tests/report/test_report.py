@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,6 +14,9 @@ from synth.errors import InputError
 from synth.report import report_html, save_report
 from synth.report.figures import diverging, grey, window_for
 from synth.report.planes import AXIAL, CORONAL, PLANES, SAGITTAL, Plane, cut, outline
+from synth.report.summary import summary_png
+from synth.report.words import headline, plain
+from synth.residual.findings import Verdict
 from synth.volume import Geometry, Mask, Volume, read_mask, read_volume
 
 
@@ -183,3 +187,15 @@ def test_lungs_are_shown_in_a_lung_window():
     window = window_for(volume, np.full(10, -800.0, np.float32))
     assert "lung" in window.label
     assert 20 < grey(np.full((2, 2), -800.0, np.float32), window).mean() < 200
+
+
+def test_the_headline_says_what_is_not_there_and_what_does_not_hold(report):
+    flagged = report.findings.flagged
+    assert flagged
+    turned = flagged[0].model_copy(update={"verdict": Verdict.wrong_relation, "score": None, "suspicion_rank": None})
+    kept = [turned if e.id == turned.id else e for e in report.findings.entities]
+    changed = replace(report, findings=report.findings.model_copy(update={"entities": kept}))
+    assert f"what is said of {plain(turned.id)} does not hold" in headline(changed.findings).lower()
+    page = report_html(changed)
+    assert "wrong relation" in page
+    assert summary_png(changed)

@@ -11,7 +11,7 @@ import numpy as np
 from synth.parse import Parse, Presence
 from synth.pipeline.audit_entities import AuditedEntity
 from synth.residual.attributes import CheckedAttribute, check_attributes
-from synth.residual.findings import EntityFinding, Verdict
+from synth.residual.findings import EntityFinding, Point, Verdict
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.relations import CheckedRelation, check_relations
 from synth.residual.sides import SwappedSides, swapped_sides
@@ -41,19 +41,30 @@ class _Declared:
     attributes: Mapping[str, Sequence[CheckedAttribute]]
     relations: Mapping[str, Sequence[CheckedRelation]]
     swapped: Mapping[str, SwappedSides]
+    centres: Mapping[str, Point]
 
     @classmethod
     def of(cls, image: Volume, parse: Parse, prior: IntensityPrior, seed: int) -> _Declared:
+        drawn = {
+            number: entity
+            for number, entity in enumerate(parse.entities)
+            if entity.presence is Presence.present and entity.id in parse.masks and not parse.masks[entity.id].is_empty
+        }
         attributes = {
             entity.id: check_attributes(image, parse, entity, prior, np.random.default_rng([seed, number]))
-            for number, entity in enumerate(parse.entities)
-            if entity.presence is Presence.present and entity.id in parse.masks
+            for number, entity in drawn.items()
         }
+        centres = {e.id: _centre(parse, e.id) for e in drawn.values()}
         relations: dict[str, list[CheckedRelation]] = {}
         for each in check_relations(parse):
             relations.setdefault(each.relation.subject, []).append(each)
         swapped = {each.entity.id: each for each in swapped_sides(parse)}
-        return cls({i: some for i, some in attributes.items() if some}, relations, swapped)
+        return cls({i: some for i, some in attributes.items() if some}, relations, swapped, centres)
+
+
+def _centre(parse: Parse, id: str) -> Point:
+    x, y, z = (float(v) for v in parse.masks[id].centroid_mm(parse.geometry))
+    return x, y, z
 
 
 def _judged(finding: EntityFinding, declared: _Declared, absent: set[str]) -> EntityFinding:
@@ -72,6 +83,8 @@ def _judged(finding: EntityFinding, declared: _Declared, absent: set[str]) -> En
             "reason": swapped.reason,
             "proposed_name": swapped.other.name,
         }
+    if "verdict" in told and finding.focus_mm is None:
+        told["focus_mm"] = declared.centres[finding.id]
     return finding.model_copy(update=told) if told else finding
 
 

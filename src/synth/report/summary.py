@@ -89,7 +89,7 @@ def _counts(report: AuditReport) -> str:
     checked = sum(e.score is not None for e in found.entities)
     left_out = "not looked for" if found.missing is None else str(len(found.missing))
     return (
-        f"{checked} of {len(found.entities)} entities checked · {len(found.flagged)} not supported · "
+        f"{checked} of {len(found.entities)} entities checked · {len(found.flagged)} contradicted · "
         f"left out: {left_out} · alpha {found.alpha:g}"
     )
 
@@ -201,7 +201,7 @@ def _foot(page: _Page, report: AuditReport) -> None:
     page.draw.line((MARGIN, page.at - 14, WIDTH - MARGIN, page.at - 14), LINE, 2)
     c = found.calibration
     page.write(
-        f"Of what is called not supported, at most {100 * found.alpha:g}% are expected to be false alarms, if this "
+        f"Of what is called hallucinated, at most {100 * found.alpha:g}% are expected to be false alarms, if this "
         f"image is like those of the calibration ({c['scores']} scores of true entities, {c['scores_needed']} needed).",
         17, SOFT,
     )  # fmt: skip

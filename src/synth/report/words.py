@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synth.residual.findings import EntityFinding, Findings
+from synth.residual.findings import EntityFinding, Findings, Verdict
 
 BAR_NATS = 8.0  # score at the end of the bar
 NAMED = 3  # entities named in the headline
@@ -14,15 +14,19 @@ def headline(findings: Findings) -> str:
     if not flagged and not missing:
         return "Nothing in this parse is contradicted by the image."
     parts = []
-    if flagged:
-        parts.append("the image does not support " + _listed([plain(f.id) for f in flagged]))
+    unsupported = [plain(f.id) for f in flagged if f.verdict is Verdict.hallucinated]
+    wrong = [plain(f.id) for f in flagged if f.verdict is not Verdict.hallucinated]
+    if unsupported:
+        parts.append("the image does not support " + _listed(unsupported))
+    if wrong:
+        parts.append("what is said of " + _listed(wrong) + " does not hold")
     if missing:
         first = missing[0].located_in
         elsewhere = len(missing) > 1 and missing[1].located_in != first
         where = f" in {plain(first)}" + (" and elsewhere" if elsewhere else "") if first else ""
         number = "a region" if len(missing) == 1 else f"{len(missing)} regions"
         parts.append(f"the parse leaves out {number}{where}")
-    text = ", and ".join(parts) + "."
+    text = ", ".join(parts[:-1]) + ", and " * (len(parts) > 1) + parts[-1] + "."
     return text[0].upper() + text[1:]
 
 
