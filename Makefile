@@ -47,6 +47,8 @@ pytest: $(STAMP)  ## unit tests and doctests
 schema: $(STAMP)  ## publish the JSON Schemas again after a change of the models
 	$(BIN)/python -c "import json, synth.parse as p; print(json.dumps(p.json_schema(), indent=2))" > docs/schema/parse.schema.json
 	$(BIN)/python -c "import json, synth.residual.findings as f; print(json.dumps(f.json_schema(), indent=2))" > docs/schema/findings.schema.json
+	$(BIN)/python -c "import json, synth.action as a; print(json.dumps(a.json_schema(), indent=2))" > docs/schema/plan.schema.json
+	$(BIN)/python -c "import json, synth.report.forecast_record as f; print(json.dumps(f.json_schema(), indent=2))" > docs/schema/forecast.schema.json
 
 bench: $(STAMP)  ## the scientific benchmarks on DATA (a folder laid out like openkbp/validation)
 	@test -n "$(DATA)" || { echo "error: say which data: make bench DATA=path/to/openkbp/validation" >&2; exit 2; }

@@ -130,9 +130,8 @@ def planted(image: Volume, parse: Parse, rng: np.random.Generator) -> Case:
 def sides(parse: Parse, rng: np.random.Generator) -> Found:
     """Every pair as it is, and some with their names swapped."""
     found, said = Found(), {s.entity.id for s in swapped_sides(parse)}
-    pairs = [
-        e.id for e in parse.entities if e.id in parse.present_ids and e.term.mirror and parse.by_name(e.term.mirror)
-    ]
+    there = {e.name for e in parse.entities if e.id in parse.present_ids}
+    pairs = [e.id for e in parse.entities if {e.name, e.term.mirror} <= there]
     found.true += [(float(i in said), i in said) for i in pairs]
     for _ in range(FAULTS if pairs else 0):
         fault = inject(parse, FaultSpec("swap_sides"), rng)

@@ -22,7 +22,18 @@ from synth.cli.benchmark import BENCHMARKS
 from synth.errors import InputError, SynthError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LIGHT = ("synth", "synth.errors", "synth.volume", "synth.parse", "synth.fault", "synth.interop", "synth.phantom")
+LIGHT = (
+    "synth",
+    "synth.errors",
+    "synth.weights",
+    "synth.volume",
+    "synth.parse",
+    "synth.action",
+    "synth.dynamics",
+    "synth.fault",
+    "synth.interop",
+    "synth.phantom",
+)
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
 HEAVY = ("torch", "monai", "diffusers", "accelerate", "lpips", "torchvision")
 
@@ -70,7 +81,7 @@ def imported_libraries() -> set[str]:
 def test_the_package_declares_exactly_the_libraries_that_it_imports() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["train"], *extras["metrics"]]
+    declared = [*project["dependencies"], *extras["train"], *extras["metrics"], *extras["visits"]]
     names = {re.split(r"[<>=\[ ]", requirement)[0] for requirement in declared}
     modules = {"pillow": "PIL", "pynrrd": "nrrd", "scikit-image": "skimage", "scikit-learn": "sklearn"}
     carried = {"markupsafe", "pydantic_core"}  # a part of jinja2 and one of pydantic, with names of their own

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from synth.phantom import make as make_phantom
     from synth.pipeline.audit import AuditOptions, AuditReport
     from synth.pipeline.audit_files import audit
+    from synth.pipeline.forecast import forecast
     from synth.pipeline.preflight import preflight
     from synth.pipeline.render import RenderPipeline
     from synth.report.calibrate import calibrate
@@ -62,6 +63,7 @@ __all__ = [
     "audit_cohort",
     "calibrate",
     "diff",
+    "forecast",
     "import_labels",
     "inject",
     "load_bundle",
@@ -83,6 +85,7 @@ _HOMES = {
     "audit": "synth.pipeline.audit_files",
     "calibrate": "synth.report.calibrate",
     "audit_cohort": "synth.report.cohort",
+    "forecast": "synth.pipeline.forecast",
     "preflight": "synth.pipeline.preflight",
     "RenderPipeline": "synth.pipeline.render",
     "Geometry Mask Volume read_labels read_volume write_volume": "synth.volume",

@@ -23,6 +23,7 @@ COMMANDS = (
     "parse_import",
     "parse",
     "render",
+    "forecast",
     "generate",
     "fault",
     "train",
@@ -32,7 +33,7 @@ COMMANDS = (
 )
 """Modules of `synth.cli`, each with `register(app)`; the order is the order of `synth --help`."""
 
-EXTRAS = {"accelerate": "train"}
+EXTRAS = {"accelerate": "train", "SimpleITK": "visits"}
 """Optional libraries and the extra of parse-synth that installs each."""
 
 

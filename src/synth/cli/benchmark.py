@@ -12,6 +12,7 @@ BENCHMARKS = (
     "benchmark_decision",
     "benchmark_distance",
     "benchmark_faults",
+    "benchmark_prediction",
     "benchmark_reconstruction",
     "benchmark_sampling",
 )

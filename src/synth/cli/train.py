@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    task: Annotated[str, typer.Argument(help="direct, autoencoder, flow, or audit (prior, fusion and calibration).")],
+    task: Annotated[
+        str, typer.Argument(help="direct, autoencoder, flow, audit (prior, fusion and calibration) or dynamics.")
+    ],
     config: Annotated[Path, typer.Argument(help="Experiment file (TOML), see configs/.")],
     data: Annotated[Path, typer.Option(help="What {data} in the config stands for.")] = Path("data"),
     phantoms: Annotated[Path, typer.Option(help="What {phantoms} stands for: a folder of synth generate.")] = Path(
@@ -42,6 +44,7 @@ def train(
     from synth.residual import AuditModel
     from synth.training.audit import fit_audit
     from synth.training.config import TrainConfig
+    from synth.training.dynamics import fit_dynamics
     from synth.training.loop import speaks
     from synth.training.loop import train as run_training
     from synth.training.tasks import make_task
@@ -60,6 +63,10 @@ def train(
     if task == "audit":
         known = AuditModel.load(prior).prior if prior else None
         facts = fit_audit(settings, out, log=log, prior=known)
+        emit({"weights": str(out), "facts": facts}, as_json, f"weights in {out}")
+        return
+    if task == "dynamics":
+        facts = fit_dynamics(settings, out, log=log)
         emit({"weights": str(out), "facts": facts}, as_json, f"weights in {out}")
         return
     scores = run_training(make_task(settings), settings, run, out, log=_print)

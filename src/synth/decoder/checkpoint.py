@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ from torch import Tensor, nn
 
 from synth.errors import InputError
 from synth.volume import write_bytes
+from synth.weights import CONFIG as CONFIG
+from synth.weights import weights_folder as weights_folder
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-ENVIRONMENT = "SYNTH_WEIGHTS"
+WEIGHTS = "model.safetensors"
 LARGEST_CONFIG_BYTES = 4 * 2**20
 
 
@@ -29,25 +29,6 @@ class Checkpoint:
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     sha256: str
-
-
-def weights_folder(name: str) -> Path:
-    """The folder of shipped weights: $SYNTH_WEIGHTS, else inside the installed package, else in the checkout.
-
-    A `name` that is an existing folder is taken as it is.
-    """
-    package = Path(__file__).resolve().parent.parent
-    roots = [Path(os.environ[ENVIRONMENT])] if ENVIRONMENT in os.environ else []
-    roots += [package / "_weights", package.parent.parent / "weights"]
-    for folder in (Path(name), *(root / name for root in roots)):
-        if (folder / CONFIG).exists():
-            return folder
-    raise InputError(
-        f"weights {name!r}",
-        expected=f"a folder with {CONFIG} under {', '.join(str(r) for r in roots)}",
-        got="none",
-        fix=f"install the package with its weights, or set {ENVIRONMENT}",
-    )
 
 
 def part_of(folder: Path, name: str) -> Path:

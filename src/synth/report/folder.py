@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
-from synth.errors import InputError
 from synth.pipeline.audit import AuditReport
+from synth.report import place
 from synth.report.page import report_html
+from synth.report.place import whole_folder
 from synth.report.summary import summary_png
 from synth.residual.findings import Findings
 from synth.volume import write_mask, write_volume
@@ -26,43 +25,13 @@ def save_report(report: AuditReport, folder: Path, *, overwrite: bool = False) -
         InputError: the folder is there and `overwrite` is not set.
     """
     check_free(folder, overwrite=overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        findings = _write(report, made)
-        made.chmod(0o755)
-        _put_in_place(made, folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return findings
+    with whole_folder(folder) as made:
+        return _write(report, made)
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
     """Raise InputError where an audit may not write."""
-    if folder.is_file():
-        raise InputError(str(folder), expected="a folder", got="a file", fix="name another folder")
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise InputError(str(folder), expected="a new or empty folder", got="files in it", fix="add --overwrite")
-    if overwrite and folder.exists() and any(folder.iterdir()) and not (folder / FINDINGS).exists():
-        got = f"a folder without {FINDINGS}"
-        raise InputError(str(folder), expected="an earlier audit to replace", got=got, fix="name another folder")
-
-
-def _put_in_place(made: Path, folder: Path) -> None:
-    """Rename into place; an earlier audit is moved aside first and removed last."""
-    aside = None
-    if folder.exists():
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        folder.replace(aside / "old")
-    try:
-        made.replace(folder)
-    except OSError:
-        if aside is not None:
-            (aside / "old").replace(folder)
-        raise
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+    place.check_free(folder, FINDINGS, "audit", overwrite=overwrite)
 
 
 def _write(report: AuditReport, folder: Path) -> Findings:

@@ -20,7 +20,7 @@ class TrainConfig:
     """One training.
 
     Attributes:
-        task: "direct", "autoencoder", "flow" or "audit".
+        task: "direct", "autoencoder", "flow", "audit" or "dynamics".
         name: of the weights folder that is written.
         spacing_mm: the decoder's grid.
         steps, learning_rate, warmup, ema_decay, gradient_clip, precision ("bf16" or "no"), seed: the optimisation.

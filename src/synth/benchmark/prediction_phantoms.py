@@ -1,0 +1,61 @@
+"""Phantom trajectories with known counterfactuals: are effects and rankings right where the sicker got more?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.benchmark.result import Row
+from synth.dynamics.causal import Study, adjusted_effect, naive_effect, rank_actions
+from synth.dynamics.history import HISTORY, Visits
+from synth.phantom.trajectory import ACTIONS, Cohort, CohortSettings, make_cohort
+
+Float64 = NDArray[np.float64]
+Advance = Callable[..., None]
+
+OBSERVATION, CYTOTOXIC, TARGETED = range(3)
+COHORTS = 5
+READ = ("last", "last_slope", "previous_slope")
+"""All that three visits at fixed days can say: the rest of the history follows from these."""
+
+
+def run_phantoms(patients: int, *, seed: int, advance: Advance) -> Iterator[Row]:
+    """Relative error of each effect, adjusted and naive, over cohorts; rankings of two drugs for new patients."""
+    errors: dict[tuple[str, str], list[float]] = {}
+    right: list[NDArray[np.bool_]] = []
+    decided: list[NDArray[np.bool_]] = []
+    for number in range(COHORTS):
+        settings = CohortSettings(patients=patients, seed=seed * 1000 + 2 * number)
+        cohort, others = make_cohort(settings), make_cohort(replace(settings, seed=settings.seed + 1))
+        study = Study(histories(cohort), cohort.action, cohort.outcome)
+        for drug in (CYTOTOXIC, TARGETED):
+            truth = float((cohort.truth[:, drug] - cohort.truth[:, OBSERVATION]).mean())
+            for method, estimate in (("ours", adjusted_effect), ("naive", naive_effect)):
+                found = estimate(study, OBSERVATION, drug).value
+                errors.setdefault((ACTIONS[drug], method), []).append(abs(found / truth - 1.0))
+        ranking = rank_actions(study, histories(others), CYTOTOXIC, TARGETED, seed=seed)
+        best = np.where(others.truth[:, CYTOTOXIC] < others.truth[:, TARGETED], CYTOTOXIC, TARGETED)
+        decided.append(ranking.better >= 0)
+        right.append((ranking.better == best)[ranking.better >= 0])
+        advance(1)
+    for (drug_name, method), found_errors in errors.items():
+        yield _row(f"effect_{drug_name}", method, "relative_error", np.array(found_errors))
+    yield _row("ranking", "ours", "right_of_decided", np.concatenate(right).astype(np.float64))
+    yield _row("ranking", "ours", "decided", np.concatenate(decided).astype(np.float64))
+
+
+def histories(cohort: Cohort) -> Float64:
+    """(n, read) what is known of each patient before the choice."""
+    columns = [HISTORY.index(name) for name in READ]
+    rows = [Visits(cohort.days, each).summary[columns] for each in cohort.log_mm]
+    return np.array(rows)
+
+
+def _row(task: str, method: str, metric: str, values: Float64) -> Row:
+    """Mean with its interval over cohorts or patients."""
+    draws = np.random.default_rng(0).choice(values, size=(1000, len(values))).mean(axis=1)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Row({"task": task}, method, metric, float(values.mean()), float(low), float(high), len(values))

@@ -1,0 +1,116 @@
+"""What a plan does to one lesion, beyond what was learned: laws with published forms, and assumptions named as such.
+
+Everything is a change of ln V over the days ahead, (samples, H), added to the learned course of the lesion. The
+spread comes from the patient's own standard normal draw, the same under every plan, so that plans differ by their
+actions alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from synth.action import Ablation, Embolisation, Plan, Radiotherapy, Surgery
+from synth.dynamics.futures import EffectSource, LesionHistory
+from synth.dynamics.laws.treatment import LinearQuadratic, LogKill
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """Numbers that no data here can give; each is named in the provenance of a forecast that uses it.
+
+    Attributes:
+        alpha_per_gy, alpha_beta_gy: radiosensitivity of a carcinoma (Fowler 1989, Br J Radiol 62:679).
+        alpha_spread: its log-normal spread between patients.
+        clearance_days: half-life of dead cells.
+        untreated: what the treatments of the training patients did on average; without treatment it is missing.
+        embolised: the effect of one embolisation.
+        failure, failure_narrow: share of ablations that leave a rest, at a margin of 5 mm and more, and below.
+        rest: share of the volume that such a rest is.
+    """
+
+    alpha_per_gy: float = 0.3
+    alpha_beta_gy: float = 10.0
+    alpha_spread: float = 0.3
+    clearance_days: float = 30.0
+    untreated: LogKill = field(default_factory=lambda: LogKill(0.006, 0.02))
+    embolised: LogKill = field(default_factory=lambda: LogKill(0.03, 0.03))
+    failure: float = 0.05
+    failure_narrow: float = 0.2
+    narrow_mm: float = 5.0
+    rest: float = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class LocalEffect:
+    """What local actions do to one lesion: (samples, H) of ln V, where each part comes from, and why."""
+
+    change: Float64
+    sources: tuple[EffectSource, ...]
+    reasons: tuple[str, ...]
+
+
+def local_effect(
+    lesion: LesionHistory, plan: Plan, days: Float64, patient: Float64, own: Float64, assumed: Assumptions
+) -> LocalEffect:
+    """Surgery, ablation, embolisation and radiotherapy, as far as they reach the lesion.
+
+    `days` (H,) ahead; `patient`, `own` (samples,) standard normal draws of the patient and of the lesion.
+    """
+    change = np.zeros((len(patient), len(days)))
+    sources: list[EffectSource] = []
+    reasons: list[str] = []
+    reach = {lesion.entity, *lesion.inside}
+    for action in plan.actions:
+        if not reach & set(action.targets) or action.stop_day < 0:
+            continue
+        after = days[None, :] - action.start_day
+        if isinstance(action, Surgery):
+            change = np.where(after >= 0, -np.inf, change)
+            sources.append("law")
+            reasons.append("surgery: what is removed is gone")
+        elif isinstance(action, Ablation):
+            change = change + _ablated(action, after, own, assumed)
+            sources.append("assumed")
+            reasons.append(f"ablation: {_failure(action, assumed):.0%} leave a rest, assumed")
+        elif isinstance(action, Embolisation):
+            change = change + np.where(after >= 0, assumed.embolised.change(after), 0.0)
+            sources.append("assumed")
+            reasons.append("embolisation: log-kill with assumed rates")
+        elif isinstance(action, Radiotherapy):
+            change = change + _irradiated(action, days, patient, assumed)
+            sources.append("law")
+            reasons.append("radiotherapy: linear-quadratic, alpha/beta 10 Gy; clearance of dead cells assumed")
+    return LocalEffect(change, tuple(sources), tuple(reasons))
+
+
+def _failure(action: Ablation, assumed: Assumptions) -> float:
+    return assumed.failure if action.margin_mm >= assumed.narrow_mm else assumed.failure_narrow
+
+
+def _ablated(action: Ablation, after: Float64, own: Float64, assumed: Assumptions) -> Float64:
+    """Gone, or in the draws that fail a small rest."""
+    fails = (ndtr(own) > 1.0 - _failure(action, assumed))[:, None]
+    return np.where(after >= 0, np.where(fails, np.log(assumed.rest), -np.inf), 0.0)
+
+
+def _irradiated(action: Radiotherapy, days: Float64, patient: Float64, assumed: Assumptions) -> Float64:
+    """(samples, H) kill by the fractions given so far, cleared from the middle of their days on.
+
+    The courses are integrated in ten parts, each with its share of the fractions.
+    """
+    alpha = assumed.alpha_per_gy * np.exp(assumed.alpha_spread * patient - assumed.alpha_spread**2 / 2)
+    parts = np.linspace(action.start_day, action.stop_day, 21)[1::2]
+    share = action.fractions / len(parts)
+    change = np.zeros((len(patient), len(days)))
+    for i, a in enumerate(alpha):
+        tumour = LinearQuadratic(float(a), float(a) / assumed.alpha_beta_gy, assumed.clearance_days)
+        for day in parts:
+            given = days >= day
+            change[i, given] += tumour.change(action.dose_per_fraction_gy, share, days[given] - day)
+    return change

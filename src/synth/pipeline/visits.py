@@ -1,0 +1,65 @@
+"""Several visits of one patient under one set of ids: registered, matched, and told apart by their days."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from synth.errors import InputError
+from synth.parse import Parse
+from synth.parse.match import MatchRules, match, persist_ids
+from synth.volume import Volume
+from synth.volume.register import Kind, register
+
+
+def persistent(
+    parses: Sequence[Parse],
+    images: Sequence[Volume] | None = None,
+    *,
+    kind: Kind = "rigid",
+    rules: MatchRules | None = None,
+) -> tuple[Parse, ...]:
+    """The visits with the ids of the last one, each on its own grid.
+
+    Each visit is matched with the one after it, so that an entity keeps its id through all of them. With the images,
+    each is registered to the last one first; without, the visits are taken to lie in one world already.
+
+    Args:
+        parses: in the order of time; images: one a parse.
+        kind: rigid for images of one scanner, affine where voxel sizes are in doubt.
+
+    Raises:
+        InputError: not one image for each parse, or an image on another grid than its parse.
+
+    Example:
+        >>> from synth.parse import Entity
+        >>> from synth.volume import Geometry
+        >>> grid = Geometry.regular((4, 4, 4), 3.0)
+        >>> a, b = (Parse([Entity(id=id, name="liver")], geometry=grid) for id in ("organ-1", "liver"))
+        >>> [parse.ids for parse in persistent([a, b])]
+        [('liver',), ('liver',)]
+    """
+    placed = list(parses) if images is None else _in_one_world(parses, images, kind)
+    found: list[Parse] = [parses[-1]]
+    later = placed[-1]
+    for own, earlier in zip(reversed(parses[:-1]), reversed(placed[:-1]), strict=True):
+        matching = match(later, earlier, rules)
+        found.append(persist_ids(own, matching, later))
+        later = persist_ids(earlier, matching, later)
+    return tuple(reversed(found))
+
+
+def _in_one_world(parses: Sequence[Parse], images: Sequence[Volume], kind: Kind) -> list[Parse]:
+    """The parses in the world of the last image; the masks keep their voxels, the grids move."""
+    if len(images) != len(parses):
+        raise InputError(
+            "images of the visits", expected=f"{len(parses)}, one a parse", got=str(len(images)), fix="give all"
+        )
+    for number, (parse, image) in enumerate(zip(parses, images, strict=True), start=1):
+        difference = parse.geometry.describe_difference(image.geometry)
+        if difference:
+            fix = "resample one to the other"
+            raise InputError(f"image of visit {number}", expected="the grid of its parse", got=difference, fix=fix)
+    moved = []
+    for parse, image in zip(parses[:-1], images[:-1], strict=True):
+        moved.append(parse.replace(geometry=register(image, images[-1], kind).moved(parse.geometry)))
+    return [*moved, parses[-1]]
