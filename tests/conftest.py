@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
+import sys
 from collections.abc import Generator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import hypothesis
@@ -30,6 +33,42 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set SYNTH_DATA to its folder")
     return folder
+
+
+def module_at(path: Path) -> ModuleType:
+    """A module of the tests, loaded once; their folders are no packages."""
+    key = f"synth_tests_{path.stem}"
+    if key not in sys.modules:
+        found = importlib.util.spec_from_file_location(key, path)
+        assert found is not None
+        assert found.loader is not None
+        sys.modules[key] = importlib.util.module_from_spec(found)
+        found.loader.exec_module(sys.modules[key])
+    return sys.modules[key]
+
+
+@pytest.fixture(scope="session")
+def world() -> ModuleType:
+    """tests/residual/world.py: toy patients, a decoder fitted on them, an audit model calibrated with it."""
+    return module_at(Path(__file__).resolve().parent / "residual" / "world.py")
+
+
+@pytest.fixture(scope="session")
+def small_patient() -> ModuleType:
+    """tests/dynamics/small_patient.py: a patient whose lesions change."""
+    return module_at(Path(__file__).resolve().parent / "dynamics" / "small_patient.py")
+
+
+@pytest.fixture(scope="session")
+def patient(small_patient: ModuleType) -> Any:
+    """Its parse."""
+    return small_patient.small_patient()
+
+
+@pytest.fixture(scope="session")
+def scan(small_patient: ModuleType, patient: Any) -> Any:
+    """Its CT."""
+    return small_patient.small_scan(patient)
 
 
 @pytest.hookimpl(wrapper=True)

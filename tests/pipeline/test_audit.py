@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -16,18 +14,6 @@ from synth.residual.findings import Findings, Verdict, json_schema
 from synth.volume import Mask, Volume
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schema" / "findings.schema.json"
-
-
-@pytest.fixture(scope="module")
-def world() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "residual" / "world.py"
-    if "synth_tests_world" not in sys.modules:
-        found = importlib.util.spec_from_file_location("synth_tests_world", path)
-        assert found is not None
-        assert found.loader is not None
-        sys.modules["synth_tests_world"] = importlib.util.module_from_spec(found)
-        found.loader.exec_module(sys.modules["synth_tests_world"])
-    return sys.modules["synth_tests_world"]
 
 
 def _audit(world: ModuleType, image: Volume, parse, **options) -> AuditReport:

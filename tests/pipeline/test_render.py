@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import fields
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,18 +10,6 @@ from synth.parse import Entity, Relation
 from synth.parse.derive import derive_appearance
 from synth.pipeline.render import RenderPipeline, render
 from synth.volume import Mask, resample_mask
-
-
-@pytest.fixture(scope="module")
-def world() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "residual" / "world.py"
-    if "synth_tests_world" not in sys.modules:
-        found = importlib.util.spec_from_file_location("synth_tests_world", path)
-        assert found is not None
-        assert found.loader is not None
-        sys.modules["synth_tests_world"] = importlib.util.module_from_spec(found)
-        found.loader.exec_module(sys.modules["synth_tests_world"])
-    return sys.modules["synth_tests_world"]
 
 
 def test_a_whole_parse_is_drawn_on_the_decoders_grid(world):

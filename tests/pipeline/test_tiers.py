@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -26,18 +23,6 @@ from synth.residual.conformal import p_value
 from synth.residual.findings import Verdict
 from synth.residual.verdict import FINDINGS, Scored
 from synth.volume import Mask, Volume
-
-
-@pytest.fixture(scope="module")
-def world() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "residual" / "world.py"
-    if "synth_tests_world" not in sys.modules:
-        found = importlib.util.spec_from_file_location("synth_tests_world", path)
-        assert found is not None
-        assert found.loader is not None
-        sys.modules["synth_tests_world"] = importlib.util.module_from_spec(found)
-        found.loader.exec_module(sys.modules["synth_tests_world"])
-    return sys.modules["synth_tests_world"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -10,23 +7,6 @@ import pytest
 from synth.parse import Entity
 from synth.pipeline.audit import AuditOptions, AuditReport, audit
 from synth.report import report_html
-
-
-def _world() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "residual" / "world.py"
-    if "synth_tests_world" not in sys.modules:
-        found = importlib.util.spec_from_file_location("synth_tests_world", path)
-        assert found is not None
-        assert found.loader is not None
-        sys.modules["synth_tests_world"] = importlib.util.module_from_spec(found)
-        found.loader.exec_module(sys.modules["synth_tests_world"])
-    return sys.modules["synth_tests_world"]
-
-
-@pytest.fixture(scope="session")
-def world() -> ModuleType:
-    """tests/residual/world.py: toy patients, a decoder fitted on them, an audit model calibrated with it."""
-    return _world()
 
 
 @pytest.fixture(scope="session")
