@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synth.cli.options import (
+    AlphaOption,
+    AuditModelOption,
+    DecoderOption,
+    DeviceOption,
+    ModalityOption,
+    NamesOption,
+    SeedOption,
+    SourceOption,
+    TiersOption,
+)
 from synth.cli.output import JsonOption, emit, log, progress
 
 if TYPE_CHECKING:
@@ -24,19 +35,15 @@ def run(
     image: Annotated[Path, typer.Argument(help="The image: .nii, .nii.gz, .nrrd, or a DICOM folder.")],
     parse: Annotated[Path, typer.Argument(help="A bundle, or with --from a label map or a folder of masks.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write, a new one.")],
-    source: Annotated[
-        str | None, typer.Option("--from", help="What made a label map: totalsegmentator, nnunet or names.")
-    ] = None,
-    names: Annotated[Path | None, typer.Option("--names", help="dataset.json, or a table of values and names.")] = None,
-    modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
-    decoder: Annotated[str, typer.Option(help="Decoder by name, or its weights folder.")] = "fused",
-    audit_model: Annotated[Path | None, typer.Option(help="Calibration: a folder of synth calibrate.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
-    tiers: Annotated[
-        str | None, typer.Option(help="Tiers that may be asked, with commas between; 1 is fast. All by default.")
-    ] = None,
-    alpha: Annotated[float, typer.Option(help="Share of false alarms tolerated among what is flagged.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
+    source: SourceOption = None,
+    names: NamesOption = None,
+    modality: ModalityOption = None,
+    decoder: DecoderOption = "fused",
+    audit_model: AuditModelOption = None,
+    device: DeviceOption = "cpu",
+    tiers: TiersOption = None,
+    alpha: AlphaOption = 0.1,
+    seed: SeedOption = 0,
     search: Annotated[bool, typer.Option(help="Look for what the parse leaves out.")] = True,
     fail_on_findings: Annotated[
         bool, typer.Option("--fail-on-findings", help=f"Exit with {FINDINGS_EXIT} when something is wrong.")

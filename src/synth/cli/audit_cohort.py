@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synth.cli.options import (
+    AlphaOption,
+    AuditModelOption,
+    DecoderOption,
+    DeviceOption,
+    ModalityOption,
+    NamesOption,
+    SeedOption,
+    SourceOption,
+    TiersOption,
+)
 from synth.cli.output import JsonOption, emit, log, progress
 
 if TYPE_CHECKING:
@@ -25,19 +36,15 @@ def run(
         Path, typer.Argument(help="Folder of cases, or a CSV with columns image, parse and, if wanted, id.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write, new or to go on with.")],
-    source: Annotated[
-        str | None, typer.Option("--from", help="What made label maps: totalsegmentator, nnunet or names.")
-    ] = None,
-    names: Annotated[Path | None, typer.Option("--names", help="dataset.json, or a table of values and names.")] = None,
-    modality: Annotated[str | None, typer.Option(help="CT or MR, where the image files do not say.")] = None,
-    decoder: Annotated[str, typer.Option(help="Decoder by name, or its weights folder.")] = "fused",
-    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
-    audit_model: Annotated[Path | None, typer.Option(help="Calibration: a folder of synth calibrate.")] = None,
-    tiers: Annotated[
-        str | None, typer.Option(help="Tiers that may be asked, with commas between; 1 is fast. All by default.")
-    ] = None,
-    alpha: Annotated[float, typer.Option(help="Share of false alarms tolerated among what is flagged.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
+    source: SourceOption = None,
+    names: NamesOption = None,
+    modality: ModalityOption = None,
+    decoder: DecoderOption = "fused",
+    device: DeviceOption = "cpu",
+    audit_model: AuditModelOption = None,
+    tiers: TiersOption = None,
+    alpha: AlphaOption = 0.1,
+    seed: SeedOption = 0,
     search: Annotated[bool, typer.Option(help="Look for what the parses leave out.")] = True,
     workers: Annotated[int, typer.Option(help="Processes that share the cases.")] = 1,
     fail_on_findings: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synth.cli.options import DecoderOption, DeviceOption, ModalityOption, NamesOption, SourceOption
 from synth.cli.output import JsonOption, emit, log, progress
 
 if TYPE_CHECKING:
@@ -23,13 +24,11 @@ def run(
         Path, typer.Argument(help="Folder of accepted cases, or a CSV with columns image, parse and, if wanted, id.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write, a new one.")],
-    source: Annotated[
-        str | None, typer.Option("--from", help="What made label maps: totalsegmentator, nnunet or names.")
-    ] = None,
-    names: Annotated[Path | None, typer.Option("--names", help="dataset.json, or a table of values and names.")] = None,
-    modality: Annotated[str | None, typer.Option(help="CT or MR, where the image files do not say.")] = None,
-    decoder: Annotated[str, typer.Option(help="Decoder by name, or its weights folder.")] = "fused",
-    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+    source: SourceOption = None,
+    names: NamesOption = None,
+    modality: ModalityOption = None,
+    decoder: DecoderOption = "fused",
+    device: DeviceOption = "cpu",
     audit_model: Annotated[Path | None, typer.Option(help="Calibration to begin from, not the shipped one.")] = None,
     jitters: Annotated[int, typer.Option(help="Further scores of each entity, its outline jittered.")] = 2,
     search: Annotated[bool, typer.Option(help="Calibrate the search for what parses leave out, too.")] = True,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from synth.cli.options import ModalityOption
 from synth.cli.output import JsonOption, emit
 from synth.errors import InputError
 
@@ -41,7 +42,7 @@ def run(
     attribute: Annotated[str | None, typer.Option(help="Attribute to change.")] = None,
     value: Annotated[str | None, typer.Option(help="Value to change it to.")] = None,
     image: Annotated[Path | None, typer.Option(help="The image, for body and tissues that the parse lacks.")] = None,
-    modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
+    modality: ModalityOption = None,
     seed: Annotated[int, typer.Option(help="What is left open is drawn from this.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
     as_json: JsonOption = False,

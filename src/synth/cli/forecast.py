@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synth.cli.options import ModalityOption, SeedOption
 from synth.cli.output import JsonOption, emit, log, progress
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ def run(
         typer.Option("--earlier", help="Scans of the visits before, in the order of time: visits are registered."),
     ] = None,
     past: Annotated[Path | None, typer.Option("--past", help="plan.json of what was done until now.")] = None,
-    modality: Annotated[str | None, typer.Option(help="CT or MR, where the image files do not say.")] = None,
+    modality: ModalityOption = None,
     model: Annotated[
         Path | None, typer.Option(help="Weights folder of the dynamics; the shipped ones if left out.")
     ] = None,
     decoder: Annotated[str, typer.Option(help="direct, latent, or a weights folder; none draws nothing.")] = "direct",
     samples: Annotated[int, typer.Option(help="How many futures.")] = 100,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
+    seed: SeedOption = 0,
     every_parse: Annotated[
         bool, typer.Option("--every-parse", help="Write the parse of every sample, not of three courses.")
     ] = False,

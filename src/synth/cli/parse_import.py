@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from synth.cli.groups import group
+from synth.cli.options import ModalityOption
 from synth.cli.output import JsonOption, emit, log, progress
 
 
@@ -26,7 +27,7 @@ def run(
     image: Annotated[
         Path | None, typer.Option("--image", help="The image it was made from: hash, modality and appearance go in.")
     ] = None,
-    modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
+    modality: ModalityOption = None,
     tissues: Annotated[bool, typer.Option("--tissues", help="Add body, fat, bone and air from the image.")] = False,
     derive: Annotated[
         bool, typer.Option(help="Derive relations from the masks, and appearance from the image.")

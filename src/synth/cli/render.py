@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synth.cli.options import DeviceOption, ModalityOption
 from synth.cli.output import JsonOption, emit, progress
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def run(
     region: Annotated[
         str | None, typer.Option("--region", help="What to redraw in it: id of an entity, or a mask file.")
     ] = None,
-    modality: Annotated[str | None, typer.Option(help="CT or MR, where the image file does not say.")] = None,
+    modality: ModalityOption = None,
     decoder: Annotated[str, typer.Option(help="direct, latent, or a weights folder.")] = "direct",
-    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+    device: DeviceOption = "cpu",
     n: Annotated[int, typer.Option("-n", help="How many images.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the first image; the next take the numbers that follow.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Of the latent decoder's sampler.")] = None,
