@@ -212,3 +212,12 @@ def test_futures_of_other_patients_or_seeds_are_not_compared() -> None:
         compare_plans(of(np.zeros(4)), of(np.zeros(5)))
     with pytest.raises(InputError, match="between 0 and 1"):
         compare_plans(of(np.zeros(4)), of(np.zeros(4)), level=1.0)
+
+
+def test_a_lesion_seen_once_and_not_treated_grows_as_assumed(model: DynamicsModel) -> None:
+    once = PatientHistory((LesionHistory("m", "liver", (0.0,), (30.0,), (14.0,)),))
+    watch = Plan(name="watch", actions=(Observation(start_day=0, stop_day=365),))
+    futures = model.forecast(once, watch, [0.0, 70.0, 140.0], samples=2001, seed=0)
+    middle = np.median(futures.log_ratio["m"], axis=0)
+    np.testing.assert_allclose(middle, np.log(2.0) * np.array([0.0, 0.5, 1.0]), atol=0.1)
+    assert futures.effect_source == "assumed"

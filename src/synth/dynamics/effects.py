@@ -7,6 +7,7 @@ actions alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +30,8 @@ class Assumptions:
         alpha_spread: its log-normal spread between patients.
         clearance_days: half-life of dead cells.
         untreated: what the treatments of the training patients did on average; without treatment it is missing.
+        doubling_days: of a lesion that was seen once, without treatment: the pooled doubling time of hepatocellular
+            carcinoma, 4.6 months (Nathani et al. 2021, Gut 70:401).
         embolised: the effect of one embolisation.
         failure, failure_narrow: share of ablations that leave a rest, at a margin of 5 mm and more, and below.
         rest: share of the volume that such a rest is.
@@ -39,11 +42,22 @@ class Assumptions:
     alpha_spread: float = 0.3
     clearance_days: float = 30.0
     untreated: LogKill = field(default_factory=lambda: LogKill(0.006, 0.02))
+    doubling_days: float = 140.0
     embolised: LogKill = field(default_factory=lambda: LogKill(0.03, 0.03))
     failure: float = 0.05
     failure_narrow: float = 0.2
     narrow_mm: float = 5.0
     rest: float = 0.02
+
+    def without_drugs(self, treated: Float64, days: Float64, *, visits: int) -> Float64:
+        """(H,) the middle of ln V(day) / V(now) without treatment, from that of treated patients; 0 at day 0.
+
+        A lesion that was seen once says nothing of its growth, and the treated shrink after their first visit: it is
+        taken to double in `doubling_days`.
+        """
+        if visits == 1:
+            return math.log(2.0) * days / self.doubling_days
+        return treated - self.untreated.change(days)
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,7 +169,7 @@ class DynamicsModel:
         if not classes and NO_TREATMENT in known:
             return NO_TREATMENT, "learned", "no drugs: course of untreated patients in the training tables"
         if not classes:
-            return NO_TREATMENT, "assumed", "no drugs: mean course of treated patients less an assumed log-kill"
+            return NO_TREATMENT, "assumed", "no drugs: course of treated patients, moved to an assumed growth"
         return "", "assumed", f"{label}: not in the training tables, the mean course of treated patients stands for it"
 
     def _along(self, lesion: LesionHistory, label: str, days: Float64, u: Float64) -> Float64:
@@ -182,7 +182,10 @@ class DynamicsModel:
         table = np.maximum.accumulate(table, axis=1)
         drawn = np.stack([np.interp(u[:, i], TABLE, table[i]) for i in range(len(days))], axis=1)
         drawn[:, days == 0.0] = 0.0
-        return drawn - (self.assumptions.untreated.change(days) if assumed_off else 0.0)
+        if not assumed_off:
+            return drawn
+        middle = table[:, int(np.searchsorted(TABLE, 0.5))]
+        return drawn + self.assumptions.without_drugs(middle, days, visits=len(past.days)) - middle
 
     def _provenance(self, plan: Plan, seed: int, samples: int, reasons: list[str]) -> dict[str, Any]:
         return {

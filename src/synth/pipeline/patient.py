@@ -42,7 +42,8 @@ def history_of(parses: Sequence[Parse], past: Plan | None = None) -> PatientHist
     lesions = tuple(_lesion(parses, days, id) for id in followed(now))
     if not lesions:
         got = ", ".join(e.name for e in now.entities if e.kind is Kind.finding)[:200] or "no finding"
-        raise InputError("forecast", expected="a drawn lesion in the last parse", got=got, fix="draw the lesions")
+        expected = "a drawn lesion in the last parse, other than the kinds that stay as they are (cysts, stones, ...)"
+        raise InputError("forecast", expected=expected, got=got, fix="draw the lesions that are to be followed")
     return PatientHistory(lesions, past)
 
 
