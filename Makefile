@@ -5,6 +5,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+# Processes of the unit tests; each takes about 2 GB.
+JOBS ?= 2
 # Any python from 3.11 on; override with `make PYTHON=/path/to/python`.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	if $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done)
@@ -42,7 +44,7 @@ notebooks: $(STAMP)  ## execute the notebooks on phantoms
 
 # The notebooks have run by then; the shape checks of the decoders run in here.
 pytest: $(STAMP)  ## unit tests and doctests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/test_notebooks.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore=tests/test_notebooks.py
 
 schema: $(STAMP)  ## publish the JSON Schemas again after a change of the models
 	$(BIN)/python -c "import json, synth.parse as p; print(json.dumps(p.json_schema(), indent=2))" > docs/schema/parse.schema.json
