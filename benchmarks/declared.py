@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +62,15 @@ def jittered(parse: Parse, rng: np.random.Generator) -> Parse:
     return parse.replace(masks={i: jitter(m, parse.geometry, rng) for i, m in parse.masks.items()})
 
 
+@cache
+def audit_model() -> AuditModel:
+    """The shipped one, read once."""
+    return AuditModel.load(weights_folder("audit"))
+
+
 def checked(parse: Parse, image: Volume, rng: np.random.Generator, only: set[str]) -> Iterator[CheckedAttribute]:
     """The checked attributes of the entities `only`."""
-    prior = AuditModel.load(weights_folder("audit")).prior
+    prior = audit_model().prior
     for i in sorted(only & set(parse.present_ids)):
         yield from check_attributes(image, parse, parse.entity(i), prior, rng)
 
@@ -198,7 +205,7 @@ def main() -> None:
     classes = [{k: v for k, v in case.items() if k == "attenuation_class"} for case in made]
     edges = [{k: v for k, v in case.items() if k != "attenuation_class"} for case in made]
     rows += [*rows_of("phantoms", "flip_attribute", classes), *rows_of("phantoms", "wrong_relation", edges)]
-    sha = AuditModel.load(weights_folder("audit")).sha256
+    sha = audit_model().sha256
     command = f"python benchmarks/declared.py {asked.data.name} --phantoms {asked.phantoms}"
     result = BenchmarkResult("declared", command, {"audit": sha}, time.monotonic() - started, tuple(rows))
     (HERE / "declared.json").write_text(json.dumps(result.to_json(), indent=2) + "\n")

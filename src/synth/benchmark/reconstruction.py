@@ -22,8 +22,9 @@ or those that were `not_told`: neither measured values of the parse nor, as the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -78,6 +79,11 @@ class Methods:
     seed: int = 0
     samples: int = 1
 
+    @cached_property
+    def _means(self) -> Mapping[str, Mapping[str, float]]:
+        """Mean HU of every patient's entities."""
+        return {s.name: mean_hu(s) for s in self.subjects}
+
     def renders(self, subject: Subject) -> tuple[dict[tuple[str, Told], Image], dict[Told, list[Image]]]:
         """Every method's image of one patient, and further samples of `ours`."""
         renders = {("autoencoder", ALONE): self.latent.reconstruct(subject.image)}
@@ -107,8 +113,8 @@ class Methods:
 
     def _fills(self, subject: Subject) -> dict[tuple[str, Told], Image]:
         """The mean fill, and the fill with noise brought to what is declared."""
-        usual = pooled([mean_hu(s) for s in self.subjects if s.name != subject.name])
-        fills = dict(mean_fills(subject, mean_hu(subject), usual))
+        usual = pooled([means for name, means in self._means.items() if name != subject.name])
+        fills = dict(mean_fills(subject, self._means[subject.name], usual))
         if ("mean_fill", EVERYTHING) in fills:
             noise = np.random.default_rng(self.seed).normal(0, FILL_NOISE_HU, subject.image.shape).astype(np.float32)
             noisy = fills["mean_fill", EVERYTHING] + noise

@@ -18,12 +18,10 @@ from synth.cli.options import (
     SourceOption,
     TiersOption,
 )
-from synth.cli.output import JsonOption, emit, log, progress
+from synth.cli.output import FINDINGS_EXIT, JsonOption, emit, log, progress
 
 if TYPE_CHECKING:
     from synth.pipeline.audit import AuditReport
-
-FINDINGS_EXIT = 3
 
 
 def register(app: typer.Typer) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
+FINDINGS_EXIT = 3  # of the commands that take --fail-on-findings
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 """The `--json` that every command takes: `as_json: JsonOption = False`."""
 

@@ -17,12 +17,17 @@ def device_named(name: str | torch.device) -> torch.device:
         >>> device_named("cpu")
         device(type='cpu')
     """
+    fix = "use cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except RuntimeError as error:
         got = f"'{name}': {str(error).splitlines()[0]}"
-        raise InputError("device", expected="cpu, or a device of this machine", got=got, fix="use cpu") from None
-    if device.type == "meta":
-        raise InputError("device", expected="one that computes", got="'meta'", fix="use cpu")
+        raise InputError("device", expected="the name of a device", got=got, fix=fix) from None
+    there = {"cpu": 1}
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is not None:
+        there[accelerator.type] = torch.accelerator.device_count()
+    if (device.index or 0) >= there.get(device.type, 0):
+        here = ", ".join(f"{kind} ({count})" for kind, count in there.items())
+        raise InputError("device", expected=f"one of this machine: {here}", got=f"'{name}'", fix=fix)
     return device

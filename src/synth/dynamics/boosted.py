@@ -5,14 +5,13 @@ Source: Friedman 2001, Ann Stat 29:1189, least absolute deviation; histogram tre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from synth.dynamics.forest import Float32, Float64, Int32, known
-from synth.errors import InputError
+from synth.dynamics.forest import known
+from synth.dynamics.trees import Float32, Float64, Trees
 
 
 @dataclass(frozen=True)
@@ -26,22 +25,17 @@ class BoostSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class BoostedMedian:
-    """base + the sum over trees of a leaf's value; nodes of all trees one after the other, a leaf has feature -1.
+class BoostedMedian(Trees):
+    """base + the sum over trees of a leaf's value.
 
     Attributes:
-        feature, threshold, left, right: (nodes,) what a node asks, and where to go on.
         value: (nodes,) what a leaf adds.
-        roots: (trees,) where each tree begins.
         base: (1,) the start.
     """
 
-    feature: Int32
-    threshold: Float32
-    left: Int32
-    right: Int32
+    what: ClassVar[str] = "boosting"
+
     value: Float32
-    roots: Int32
     base: Float64
 
     @classmethod
@@ -83,31 +77,10 @@ class BoostedMedian:
     def predict(self, x: Float64) -> Float64:
         """(n,) for x (n, features)."""
         values = known(x)
-        rows, total = np.arange(len(values)), np.full(len(values), float(self.base[0]))
-        for root in self.roots:
-            node = np.full(len(values), root)
-            while (inner := self.feature[node] >= 0).any():
-                goes_left = values[rows, np.where(inner, self.feature[node], 0)] <= self.threshold[node]
-                node = np.where(inner, np.where(goes_left, self.left[node], self.right[node]), node)
+        total = np.full(len(values), float(self.base[0]))
+        for node in self.ends(values):
             total += self.value[node]
         return total
 
-    def tensors(self) -> dict[str, NDArray[np.generic]]:
-        """Its arrays by name, to be stored."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]]) -> BoostedMedian:
-        """From stored arrays; raises InputError for what is no set of trees, before anything walks through it."""
-        try:
-            made = cls(**{f.name: np.asarray(tensors[f.name]) for f in fields(cls)})
-        except KeyError as error:
-            raise InputError("boosting", expected=f"array {error}", got="none", fix="fetch the weights again") from None
-        nodes, inner = len(made.feature), made.feature >= 0
-        at = np.flatnonzero(inner)
-        children = np.stack([made.left[inner], made.right[inner]])
-        # Children come after their parent, so that every walk ends.
-        fine = bool(((children > at) & (children < nodes)).all()) and made.base.shape == (1,)
-        if not fine or not ((made.roots >= 0) & (made.roots < nodes)).all() or len(made.value) != nodes:
-            raise InputError("boosting", expected="trees that lead to leaves", got="others", fix="fetch it again")
-        return made
+    def _leaves_fit(self) -> bool:
+        return len(self.value) == len(self.feature) and self.base.shape == (1,)

@@ -8,18 +8,14 @@ Learn 63:3 (extremely randomised trees); Meinshausen 2006, JMLR 7:983 (quantile 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from synth.dynamics.trees import Float32, Float64, Int32, Trees
 from synth.errors import InputError
-
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Int32 = NDArray[np.int32]
 
 MISSING = -50.0
 """Stands for an unknown feature: below every known one, so that a split can set it apart."""
@@ -44,23 +40,17 @@ class ForestSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class QuantileForest:
+class QuantileForest(Trees):
     """The forest as arrays over all nodes of all trees, one after the other.
 
     Attributes:
-        feature, threshold: (nodes,) what a node asks: is x[feature] <= threshold? A leaf has feature -1.
-        left, right: (nodes,) where to go on.
-        roots: (trees,) where each tree begins.
         leaf: (nodes,) row of `cdf`, -1 for an inner node.
         cdf: (leaves, grid) float16, share of the leaf's targets at or below each grid value.
         grid: (grid,) increasing values of the target.
     """
 
-    feature: Int32
-    threshold: Float32
-    left: Int32
-    right: Int32
-    roots: Int32
+    what: ClassVar[str] = "forest"
+
     leaf: Int32
     cdf: NDArray[np.float16]
     grid: Float64
@@ -91,14 +81,8 @@ class QuantileForest:
     def distribution(self, x: Float64) -> Float64:
         """(n, grid) the distribution function at the grid values, for x (n, features)."""
         values = known(x)
-        rows = np.arange(len(values))
         total = np.zeros((len(values), len(self.grid)))
-        for root in self.roots:
-            node = np.full(len(values), root)
-            while (inner := self.feature[node] >= 0).any():
-                asked = np.where(inner, self.feature[node], 0)
-                goes_left = values[rows, asked] <= self.threshold[node]
-                node = np.where(inner, np.where(goes_left, self.left[node], self.right[node]), node)
+        for node in self.ends(values):
             total += self.cdf[self.leaf[node]]
         return total / len(self.roots)
 
@@ -106,27 +90,9 @@ class QuantileForest:
         """(n, levels) quantiles of the target, linear between grid values."""
         return invert(self.distribution(x), self.grid, levels)
 
-    def tensors(self) -> dict[str, NDArray[np.generic]]:
-        """Its arrays by name, to be stored."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]]) -> QuantileForest:
-        """From stored arrays; raises InputError for what is no forest, before anything walks through it."""
-        try:
-            made = cls(**{f.name: np.asarray(tensors[f.name]) for f in fields(cls)})
-        except KeyError as error:
-            raise InputError("forest", expected=f"array {error}", got="none", fix="fetch the weights again") from None
-        nodes = len(made.feature)
-        inner, at = made.feature >= 0, np.arange(nodes)
-        ends = (made.leaf >= 0) & (made.leaf < len(made.cdf))
-        children = np.stack([made.left, made.right])[:, inner] if nodes else np.zeros((2, 0))
-        # Children come after their parent, so that every walk ends.
-        fine = nodes > 0 and bool((ends | inner).all()) and bool(((children > at[inner]) & (children < nodes)).all())
-        fine = fine and made.cdf.shape[1:] == made.grid.shape and bool(((made.roots >= 0) & (made.roots < nodes)).all())
-        if not fine:
-            raise InputError("forest", expected="trees whose nodes lead to leaves", got="others", fix="fetch it again")
-        return made
+    def _leaves_fit(self) -> bool:
+        ends = (self.leaf >= 0) & (self.leaf < len(self.cdf))
+        return bool((ends | (self.feature >= 0)).all()) and self.cdf.shape[1:] == self.grid.shape
 
 
 def known(x: Float64) -> Float32:
