@@ -31,6 +31,7 @@ LIGHT = (
     "synth.action",
     "synth.dynamics",
     "synth.fault",
+    "synth.population",
     "synth.interop",
     "synth.phantom",
 )

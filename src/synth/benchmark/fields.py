@@ -153,11 +153,13 @@ def _relations(parse: Parse) -> Iterator[Change]:
         where = parse.masks[edge.object]
         share = min(1.0, parse.masks[edge.subject].voxels / where.voxels)
         yield Change("relation: located_in", bare.replace(relations=[]), bare, where, share=share)
+        part = bare.replace(relations=[Relation(type="part_of", subject=edge.subject, object=edge.object)])
+        yield Change("relation: part_of", part.replace(relations=[]), part, where, share=share)
         for kind in PLACING:
             told = _told_place(bare, edge, kind)
             if told is not None:
                 yield Change(f"relation: {kind}", bare, told, where, share=share)
-    placing = {"located_in", *PLACING} if hosted else set()
+    placing = {"located_in", "part_of", *PLACING} if hosted else set()
     for kind in dict.fromkeys(r.type for r in parse.relations if r.type not in placing):
         edges = [r for r in parse.relations if r.type == kind and r.object in parse.masks]
         for subject in _largest(parse, list(dict.fromkeys(r.subject for r in edges))):

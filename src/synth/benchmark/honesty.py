@@ -14,8 +14,9 @@ A field is asked of a parse in which nothing else says the same: the phase where
 where no tissue shows what is there, a relation of an entity whose mask is not given.
 
 What the network makes of a field is one question, what `synth render` does with it another: findings without a mask are
-placed by their relations before anything is drawn, and declared numbers are made to hold afterwards (`HELD`). Both are
-asked, and told apart: `drawn` is true of what a user gets, and says nothing about the network.
+placed by their relations before anything is drawn, what the parse leaves open is filled with what is usual where it
+says so, and declared numbers are made to hold afterwards (`HELD`). Both are asked, and told apart: `drawn` is true of
+what a user gets, and says nothing about the network.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from synth.parse import Parse
 from synth.parse.derive import derive_appearance
 from synth.parse.place import place_undrawn
 from synth.phantom import LesionSpec, make, sample_spec
+from synth.population import Population, completed
 from synth.volume import Mask, Volume, dilated
 from synth.volume.tissue import body_mask
 
@@ -47,7 +49,13 @@ HELD = (
     "attribute: texture",
     "attribute: edge_sharpness",
     "relation: located_in",
+    "relation: part_of",
     *(f"relation: {kind}" for kind in PLACING),
+    "presence: absent, against left out",
+    "attribute: steatosis_grade",
+    "attribute: attenuation_class",
+    "attribute: enhancement",
+    "circumstance: phase",
 )
 """Fields that hold by construction in what is drawn."""
 MARGIN_MM = 12.0  # around a place, neither inside nor outside
@@ -104,8 +112,8 @@ class _Renders:
         return self._kept(parse, number, lambda: self._draw(self.decoder, parse, number).images[0])
 
     def _draw(self, decoder: Decoder, parse: Parse, seed: int) -> Render:
-        """Findings without a mask have the same place in every sample."""
-        scene = place_undrawn(parse, 0) if self.drawn else parse
+        """Findings without a mask have the same place in every sample, and all entities the same usual means."""
+        scene = completed(place_undrawn(parse, 0), Population.load(), 0) if self.drawn else parse
         return decoder.render(scene, n=1, generator=torch.Generator().manual_seed(seed))
 
     def _kept(self, parse: Parse, kind: int, draw: Callable[[], Image]) -> Image:

@@ -21,7 +21,10 @@ def register(app: typer.Typer) -> None:
 
 def train(
     task: Annotated[
-        str, typer.Argument(help="direct, autoencoder, flow, audit (prior, fusion and calibration) or dynamics.")
+        str,
+        typer.Argument(
+            help="direct, autoencoder, flow, audit (prior, fusion and calibration), dynamics or population."
+        ),
     ],
     config: Annotated[Path, typer.Argument(help="Experiment file (TOML), see configs/.")],
     data: Annotated[Path, typer.Option(help="What {data} in the config stands for.")] = Path("data"),
@@ -47,6 +50,7 @@ def train(
     from synth.training.dynamics import fit_dynamics
     from synth.training.loop import speaks
     from synth.training.loop import train as run_training
+    from synth.training.population import fit_population
     from synth.training.tasks import make_task
 
     settings = TrainConfig.read(config, {"data": str(data), "phantoms": str(phantoms)})
@@ -65,8 +69,8 @@ def train(
         facts = fit_audit(settings, out, log=log, prior=known)
         emit({"weights": str(out), "facts": facts}, as_json, f"weights in {out}")
         return
-    if task == "dynamics":
-        facts = fit_dynamics(settings, out, log=log)
+    if task in ("dynamics", "population"):
+        facts = (fit_dynamics if task == "dynamics" else fit_population)(settings, out, log=log)
         emit({"weights": str(out), "facts": facts}, as_json, f"weights in {out}")
         return
     scores = run_training(make_task(settings), settings, run, out, log=_print)

@@ -1,8 +1,8 @@
 """A place for findings that a parse names but does not draw: "a cyst in the left kidney" becomes a mask in it.
 
-Everything that the relations of the finding say is kept: it lies in its hosts (`located_in`), touches what it abuts,
-surrounds what it encases, and keeps to its side of what it is left of, anterior to, superior to (or the reverse). Among
-the places that do, one is drawn at random, and a size that fits there.
+Everything that the relations of the finding say is kept: it lies in its hosts (`located_in`, `part_of`), touches what
+it abuts, surrounds what it encases, and keeps to its side of what it is left of, anterior to, superior to (or the
+reverse). Among the places that do, one is drawn at random, and a size that fits there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ APART_MM = 4.0  # between findings
 STRETCH = {"round": 0.0, "oval": 0.3, "lobular": 0.12, "irregular": 0.2}
 ROUGHNESS = {"lobulated": 0.15, "irregular": 0.22, "spiculated": 0.25, "infiltrative": 0.25}  # share of the radius
 _SOLID = (Kind.organ, Kind.substructure, Kind.finding)
+_INSIDE = ("located_in", "part_of")
 _SIDES = {
     "right_of": (0, 1),
     "left_of": (0, -1),
@@ -72,7 +73,7 @@ def place_undrawn(parse: Parse, seed: int, *, diameter_mm: float | None = None) 
 
 
 def _hosts(parse: Parse, id: str) -> list[str]:
-    return [r.object for r in parse.relations if r.type == "located_in" and r.subject == id and r.object in parse.masks]
+    return [r.object for r in parse.relations if r.type in _INSIDE and r.subject == id and r.object in parse.masks]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Images of a parse: the whole volume, or one region redrawn within an image that stays as it is elsewhere.
 
 1 place     findings that the parse names without drawing them get masks where their relations allow, other ones a seed
+            without context, fat where organs are absent, and usual means where the parse leaves them open
 2 grid      parse (and context) to the decoder's grid
 3 draw      a sample of p(image | parse [, context]) for each seed
 4 back      with context, the redrawn region goes back to the image's own grid; all else is the image, bit for bit
@@ -22,8 +23,9 @@ from numpy.typing import NDArray
 from synth import __version__
 from synth.contracts import Decoder, EncodedImage, Render
 from synth.errors import InputError
-from synth.parse import Parse
+from synth.parse import Modality, Parse
 from synth.parse.place import place_undrawn
+from synth.population import Population, completed
 from synth.volume import Geometry, Mask, Volume, resample, resample_mask
 
 OF_VOXELS = ("attenuation_spread", "edge_sharpness")  # noise and blur, both other on coarser voxels
@@ -37,9 +39,11 @@ class RenderedImages:
 
     Attributes:
         images: one volume for each seed; seeds: `seed=s, n=1` makes the image of s alone.
-        parses: what each image shows: the parse, with the findings placed that it did not draw; on the images' grid.
+        parses: what each image shows: the parse, with the findings placed that it did not draw and, without context,
+            with what it left open filled in (`source` "population"); on the images' grid.
         mean: the mean of all such images, where it was asked for.
-        provenance: package, decoder, hash of its weights, first seed, how it was drawn, hash of the context.
+        provenance: package, decoder, hash of its weights, first seed, how it was drawn, hash of the context or, without
+            one, of the population.
     """
 
     images: tuple[Volume, ...]
@@ -60,6 +64,7 @@ class RenderPipeline:
 
     Args:
         decoder: any that keeps the contract of `synth.contracts`.
+        population: what is usual where the parse leaves it open; the shipped one for None.
 
     Example:
         >>> import synth
@@ -70,8 +75,9 @@ class RenderPipeline:
         ((7, 8), 'HU')
     """
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, population: Population | None = None) -> None:
         self.decoder = decoder
+        self.population = population
 
     @classmethod
     def from_pretrained(cls, path: str | Path = "latent", *, device: str = "cpu") -> RenderPipeline:
@@ -121,8 +127,9 @@ class RenderPipeline:
 
         Raises:
             InputError: a context without region or the reverse, grids that differ, an id without a mask, n out of
-                range, steps for a decoder that takes none, a finding that fits nowhere.
+                range, steps for a decoder that takes none, a finding that fits nowhere, a parse of another modality.
         """
+        _check_modality(parse, self.decoder)
         if not 1 <= n <= MOST:
             got, fix = str(n), "draw the rest with another seed"
             raise InputError("number of images", expected=f"1 to {MOST}", got=got, fix=fix)
@@ -143,6 +150,10 @@ class RenderPipeline:
             decoder = _sampling(self.decoder, asked, mean, advance)
             shown = _on(parse, parse.geometry.with_spacing(decoder.spacing_mm)) if context is None else parse
             scenes = tuple(place_undrawn(shown, number) for number in seeds)  # `shown` itself where all are drawn
+            # An image around tells what is usual for the patient.
+            population = None if context is not None else self.population or Population.load()
+            if population is not None:
+                scenes = tuple(completed(z, population, s) for z, s in zip(scenes, seeds, strict=True))
             images, centre, place = [], None, None
             for number, scene in zip(seeds, scenes, strict=True):
                 if context is not None and region is not None and (place is None or scene is not scenes[0]):
@@ -161,9 +172,19 @@ class RenderPipeline:
             "weights_sha256": decoder.weights_sha256,
             "seed": seed,
             "context_sha256": None if context is None else context.sha256(),
+            "population_sha256": None if population is None else population.sha256,
             **{name: value for name, value in drawn.provenance.items() if name in DRAWN_BY},
         }
         return RenderedImages(tuple(images), seeds, scenes, provenance, centre)
+
+
+def _check_modality(parse: Parse, decoder: Decoder) -> None:
+    told = parse.circumstance.modality
+    if told is not Modality.unknown and told.value not in decoder.modalities:
+        expected = f"{' or '.join(decoder.modalities)}, which {decoder.name!r} draws"
+        raise InputError(
+            "modality of the parse", expected=expected, got=told.value, fix="use a decoder of that modality"
+        )
 
 
 def render(parse: Parse, *, decoder: str | Decoder = "direct", device: str = "cpu", **arguments: Any) -> RenderedImages:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
 from synth.fault import jitter
 from synth.parse import Attribute, Entity, Kind, Parse
+from synth.parse.attenuation import ABSOLUTE_HU, AGAINST_HOST_HU
 from synth.parse.derive.appearance import measured_appearance
 from synth.residual.intensity_prior import CORE, EDGES, IntensityPrior
 from synth.residual.relations import SHARE, share_inside
@@ -32,20 +32,6 @@ SPREADS = 2.0  # standard deviations of the outlines that a value may be off
 MEASURED = ("mean_attenuation", "attenuation_spread", "edge_sharpness")
 USUAL = (0.01, 0.99)  # quantiles of the population's voxels between which a mean is plausible
 CLASS_TOLERANCE_HU = 10.0
-ABSOLUTE_HU: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {
-        "air": (-np.inf, -400.0),
-        "fat": (-200.0, -20.0),
-        "fluid": (-20.0, 25.0),
-        "calcified": (130.0, np.inf),
-        "metal": (2000.0, np.inf),
-    }
-)
-"""HU of the categories that are what they are; fluid as Bosniak 2019 has it, with room for noise."""
-AGAINST_HOST_HU: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"hypodense": (-np.inf, -10.0), "isodense": (-20.0, 20.0), "hyperdense": (10.0, np.inf)}
-)
-"""HU above the organ around for the others."""
 
 
 @dataclass(frozen=True)

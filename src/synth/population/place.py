@@ -1,0 +1,136 @@
+"""Where an organ would lie that is not drawn: in cases seen before, brought onto this patient by the organs of both.
+
+For each case, scale and shift along each axis are fitted to the centroids of the organs that both have, those near the
+wanted one counting most, and an ellipsoid with the covariance of its organ follows. The place is the median of theirs,
+the ellipsoid their mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.parse import Entity, Kind, Parse, Presence
+from synth.population.record import Place, Population
+from synth.volume import Mask
+
+LEAST_SHARED = 4  # organs that a case and the patient must share
+NEAR_MM = 80.0  # how far from the wanted organ others still count much
+SCALES = (0.7, 1.4)
+SOLID_ELLIPSOID = 5.0  # (x - c)ᵀ C⁻¹ (x - c) at the surface of a solid ellipsoid with covariance C
+FILLED_BY_FAT = (
+    "kidney_left",
+    "kidney_right",
+    "spleen",
+    "gallbladder",
+    "pancreas",
+    "adrenal_gland_left",
+    "adrenal_gland_right",
+    "urinary_bladder",
+    "prostate",
+    "uterus",
+    "thyroid_gland",
+)
+"""Organs in whose bed fat lies when they have been taken out or never were."""
+FAT = "fat"
+Floats = NDArray[np.float64]
+
+
+def usual_place(parse: Parse, name: str, population: Population) -> Mask | None:
+    """Where an organ of this name would lie in the patient, cut to what no drawn organ covers.
+
+    None where too few organs are drawn to tell, no case has the name, or nothing of it is in the field of view.
+
+    Example:
+        >>> from synth.phantom import make
+        >>> truth = make(3, spacing_mm=(8.0, 8.0, 8.0)).parse
+        >>> guess = usual_place(truth.without("spleen"), "spleen", Population.load())
+        >>> guess is not None and guess.dice(truth.masks["spleen"]) > 0.3
+        True
+    """
+    own = _centres(parse)
+    guesses = [
+        guess
+        for donor in population.donors
+        if name in donor.places and (guess := _mapped(donor.places, own, name)) is not None
+    ]
+    if not guesses:
+        return None
+    centre = np.median([g[0] for g in guesses], axis=0)
+    covariance = np.mean([g[1] for g in guesses], axis=0)
+    return _ellipsoid(parse, centre, covariance)
+
+
+def with_absences(parse: Parse, population: Population) -> Parse:
+    """The parse with fat drawn in the beds of the organs it declares absent; itself where it draws its fat already."""
+    if any(e.id in parse.masks for e in parse.by_name(FAT)):
+        return parse
+    beds = [
+        usual_place(parse, entity.name, population)
+        for entity in parse.entities
+        if entity.presence is Presence.absent and entity.name in FILLED_BY_FAT
+    ]
+    drawn = [bed for bed in beds if bed is not None]
+    if not drawn:
+        return parse
+    mask = drawn[0]
+    for bed in drawn[1:]:
+        mask = mask.union(bed)
+    taken = {e.id for e in parse.entities}
+    id = next(i for i in (FAT, *(f"{FAT}_{k}" for k in range(2, len(taken) + 3))) if i not in taken)
+    return parse.with_entity(Entity(id=id, name=FAT), mask)
+
+
+def _centres(parse: Parse) -> dict[str, tuple[float, float, float]]:
+    """Name -> centroid, mm, of organs that are drawn whole."""
+    found: dict[str, tuple[float, float, float]] = {}
+    for entity in parse.entities:
+        whole = entity.kind is Kind.organ and entity.id in parse.masks and not entity.truncated
+        if whole and not parse.masks[entity.id].is_empty:
+            x, y, z = (float(v) for v in parse.masks[entity.id].centroid_mm(parse.geometry))
+            found[entity.name] = (x, y, z)
+    return found
+
+
+def _mapped(
+    donor: Mapping[str, Place], own: Mapping[str, tuple[float, float, float]], name: str
+) -> tuple[Floats, Floats] | None:
+    shared = sorted(own.keys() & donor.keys() - {name})
+    if len(shared) < LEAST_SHARED:
+        return None
+    there, here = np.array([donor[n].centre for n in shared]), np.array([own[n] for n in shared])
+    centre = np.array(donor[name].centre)
+    weight = np.exp(-np.linalg.norm(there - centre, axis=1) / NEAR_MM)
+    weight /= weight.sum()
+    mean_there, mean_here = weight @ there, weight @ here
+    spread = weight @ (there - mean_there) ** 2
+    along = weight @ ((there - mean_there) * (here - mean_here))
+    scale = np.clip(along / np.maximum(spread, 1.0), *SCALES)
+    xx, yy, zz, xy, xz, yz = donor[name].covariance
+    covariance = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    return mean_here + scale * (centre - mean_there), covariance * np.outer(scale, scale)
+
+
+def _ellipsoid(parse: Parse, centre: Floats, covariance: Floats) -> Mask | None:
+    grid = parse.geometry
+    to_world = np.asarray(grid.affine)
+    middle = np.linalg.solve(to_world[:3, :3], centre - to_world[:3, 3])
+    step = np.linalg.inv(to_world[:3, :3])
+    reach = np.ceil(np.sqrt(SOLID_ELLIPSOID * np.diag(step @ covariance @ step.T))).astype(int) + 1
+    low = np.clip(np.floor(middle).astype(int) - reach, 0, grid.shape)
+    high = np.clip(np.ceil(middle).astype(int) + reach + 1, 0, grid.shape)
+    if (high <= low).any():
+        return None
+    index = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"), axis=-1)
+    offset = (index - middle) @ to_world[:3, :3].T
+    inside = np.einsum("...i,ij,...j->...", offset, np.linalg.inv(covariance), offset) <= SOLID_ELLIPSOID
+    for entity in parse.entities:
+        if entity.kind is not Kind.tissue and entity.id in parse.masks:
+            box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+            inside &= ~parse.masks[entity.id].crop(box)  # type: ignore[arg-type]  # three long
+    if not inside.any():
+        return None
+    x, y, z = (int(v) for v in low)
+    return Mask.from_box(grid.shape, (x, y, z), inside)
