@@ -7,14 +7,15 @@
                  intensities; tier after tier, until one has said enough
 4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over anatomy and over findings
 5 declared       attributes against the image, relations against the masks
-6 search         what the parse fails to explain, each region tried as an added entity
+6 search         organs declared absent, in their beds; what the parse fails to explain, each region tried as an added
+                 entity
 7 report         everything in one typed object; `synth.report` writes it
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ from synth import __version__
 from synth.contracts import Decoder
 from synth.errors import InputError
 from synth.parse import Kind, Parse, Presence
+from synth.pipeline.audit_absences import search_absent
 from synth.pipeline.audit_declared import audit_declared
 from synth.pipeline.audit_entities import AuditedEntity, audit_entities
 from synth.pipeline.audit_search import FoundRegion, search_regions
 from synth.pipeline.preflight import ModelRequirements, preflight, require
 from synth.pipeline.tiers import ALL, tiers_of
+from synth.population import Population
 from synth.residual.conformal import CalibrationScore
 from synth.residual.drift import FACT, drift_messages
 from synth.residual.findings import Findings, Message
@@ -190,11 +193,13 @@ def audit(
     held_out, regions = None, None
     if options.search:
         step(1, message="unexplained regions")
-        explained = _seen(declared)
+        absent = search_absent(last, declared, model.prior, Population.load(), image=image, seed=options.seed)
+        audited = tuple(replace(a, finding=absent.told(a.finding)) for a in audited)
+        explained = _seen(absent.added(declared, image))
         generator = torch.Generator().manual_seed(options.seed)
         held_out = render_held_out(last.decoder, last.encoded, explained, body, generator=generator)
         step(2)
-        regions = search_regions(
+        found = search_regions(
             last,
             explained,
             held_out,
@@ -203,6 +208,7 @@ def audit(
             alpha=options.alpha,
             seed=options.seed,
         )
+        regions = (*absent.regions, *found)
         step(2)
 
     findings = Findings(

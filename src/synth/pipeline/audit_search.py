@@ -14,6 +14,7 @@ from synth.residual.held_out import HeldOut
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import Judge
 from synth.residual.missing import Tried, attempt, find
+from synth.residual.presence import Examined
 from synth.volume import Mask, Volume, resample_mask
 
 SHOWN = 12  # regions reported
@@ -25,7 +26,7 @@ class FoundRegion:
 
     finding: MissingFinding
     mask: Mask
-    tried: Tried
+    tried: Tried | Examined
 
 
 def search_regions(

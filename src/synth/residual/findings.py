@@ -97,7 +97,7 @@ class MissingFinding(Finding):
     )
     volume_ml: float
     focus_mm: Point
-    peak: float = Field(description="largest smoothed standardised residual")
+    peak: float | None = Field(None, description="largest smoothed standardised residual, where it was looked at")
     mean_hu: float
     mask: str | None = Field(None, description="file with the proposed outline")
     reason: str

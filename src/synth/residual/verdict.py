@@ -16,7 +16,7 @@ MIN_EFFECT_HU = 3.0  # a render that does not change when the entity goes cannot
 MIN_VISIBILITY = 0.05  # nats a voxel
 
 NOT_CLAIMED = {
-    Presence.absent: "declared absent: no place to look at; a missed one is looked for among the unexplained regions",
+    Presence.absent: "declared absent, its place not known: a missed one is looked for among the unexplained regions",
     Presence.uncertain: "declared uncertain: nothing is claimed",
     Presence.not_assessed: "not assessed: nothing is claimed",
 }
