@@ -126,12 +126,13 @@ def rows(arena: str, cases: Sequence[Case]) -> Iterator[Row]:
         ]
         for metric, (statistic, count) in METRICS.items():
             n = sum(count(c) for c in kept)
-            if n:
+            value = statistic(kept) if n else math.nan
+            if math.isfinite(value):
                 low, high = math.nan, math.nan
                 if len(cases) > 2:
                     interval = bootstrap_interval(kept, statistic, rng=np.random.default_rng(0))
                     low, high = interval.low, interval.high
-                yield Row({"arena": arena, "organ": organ}, "ours", metric, statistic(kept), low, high, n)
+                yield Row({"arena": arena, "organ": organ}, "ours", metric, value, low, high, n)
 
 
 def _share(values: Sequence[bool | float]) -> float:
