@@ -3,10 +3,11 @@
     python benchmarks/sarcoma.py DATA [--places 6]       (DATA: the folder sarcoma_ct)
 
 The decoders know no sarcoma, so each is asked about as the nearest finding that they know, a metastasis. True claims
-are the outline under four jitters; hallucinated ones are the same outline 24 to 60 mm away in the body (`auroc`, `fpr95` of
-the score against them). `power` of `missing`: with the tumour left out of the parse, its place is among the regions
-that the search brings up (a third of overlap, or its centroid inside), `first` where it is the strongest, `called`
-where it is beyond chance. Nothing was trained, calibrated or chosen on these cases. Writes faults-sarcoma.json.
+are the outline under four jitters; hallucinated ones are the same outline 24 to 60 mm away in the body (`auroc`,
+`fpr95` of the score against them). `power` of `missing`: with the tumour left out of the parse, its place is among the
+regions that the search brings up (a third of overlap, or its centroid inside), `first` where it is the strongest,
+`called` where it is beyond chance. Nothing was trained, calibrated or chosen on these cases. Writes faults-
+sarcoma.json.
 """
 
 from __future__ import annotations
