@@ -48,7 +48,7 @@ LIMITS = (
     "Not a medical device: an aid for checking software, not for diagnosis.",
     "Judged on a {grid:g} mm grid: entities and errors smaller than about two voxels are not seen.",
     "It is asked whether each entity is there at all, and whether sides, declared appearance and relations hold. "
-    "Wrong outlines, and labels other than swapped sides, are not judged.",
+    "Wrong outlines are not judged, and names only by where organs lie.",
     "An entity is compared with the same place without it: two organs that look alike can trade places and both pass.",
     "Regions reported as missing are places that the parse does not explain; they need not be disease.",
     "p-values hold for images like those of the calibration; another scanner, phase or body region can mislead them.",
@@ -188,12 +188,13 @@ def audit(
         advance=step,
     )
 
-    audited = audit_declared(image, parse, audited, model.prior, seed=options.seed)
+    population = Population.load()
+    audited = audit_declared(image, parse, audited, model.prior, population, seed=options.seed)
 
     held_out, regions = None, None
     if options.search:
         step(1, message="unexplained regions")
-        absent = search_absent(last, declared, model.prior, Population.load(), image=image, seed=options.seed)
+        absent = search_absent(last, declared, model.prior, population, image=image, seed=options.seed)
         audited = tuple(replace(a, finding=absent.told(a.finding)) for a in audited)
         explained = _seen(absent.added(declared, image))
         generator = torch.Generator().manual_seed(options.seed)

@@ -10,9 +10,11 @@ import numpy as np
 
 from synth.parse import Parse, Presence
 from synth.pipeline.audit_entities import AuditedEntity
+from synth.population import Population
 from synth.residual.attributes import CheckedAttribute, check_attributes
 from synth.residual.findings import EntityFinding, Point, Verdict
 from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.labels import Misnamed, misnamed
 from synth.residual.relations import CheckedRelation, check_relations
 from synth.residual.sides import SwappedSides, swapped_sides
 from synth.volume import Volume
@@ -21,16 +23,23 @@ OPEN = (Verdict.supported, Verdict.not_checkable)  # verdicts that a wrong decla
 
 
 def audit_declared(
-    image: Volume, parse: Parse, audited: Sequence[AuditedEntity], prior: IntensityPrior, *, seed: int
+    image: Volume,
+    parse: Parse,
+    audited: Sequence[AuditedEntity],
+    prior: IntensityPrior,
+    population: Population,
+    *,
+    seed: int,
 ) -> tuple[AuditedEntity, ...]:
     """The findings with everything declared of their entities checked, on the parse's own grid.
 
-    A pair with its sides swapped is `wrong_label`, whatever the image says of either name in its place. Any other
+    A pair with its sides swapped is `wrong_label`, whatever the image says of either name in its place, and so is an
+    organ that lies where another one would lie. Any other
     entity of which something wrong is declared gets that verdict, the attribute's before the relation's, unless it is
     itself not there: then all else is wrong because of that. So is a relation to what is not there.
     """
     absent = {a.finding.id for a in audited if a.finding.verdict is Verdict.hallucinated}
-    declared = _Declared.of(image, parse, prior, seed)
+    declared = _Declared.of(image, parse, prior, population, seed)
     return tuple(replace(a, finding=_judged(a.finding, declared, absent)) for a in audited)
 
 
@@ -40,11 +49,11 @@ class _Declared:
 
     attributes: Mapping[str, Sequence[CheckedAttribute]]
     relations: Mapping[str, Sequence[CheckedRelation]]
-    swapped: Mapping[str, SwappedSides]
+    labels: Mapping[str, SwappedSides | Misnamed]
     centres: Mapping[str, Point]
 
     @classmethod
-    def of(cls, image: Volume, parse: Parse, prior: IntensityPrior, seed: int) -> _Declared:
+    def of(cls, image: Volume, parse: Parse, prior: IntensityPrior, population: Population, seed: int) -> _Declared:
         drawn = {
             number: entity
             for number, entity in enumerate(parse.entities)
@@ -58,8 +67,9 @@ class _Declared:
         relations: dict[str, list[CheckedRelation]] = {}
         for each in check_relations(parse):
             relations.setdefault(each.relation.subject, []).append(each)
-        swapped = {each.entity.id: each for each in swapped_sides(parse)}
-        return cls({i: some for i, some in attributes.items() if some}, relations, swapped, centres)
+        labels: dict[str, SwappedSides | Misnamed] = {m.entity.id: m for m in misnamed(parse, population)}
+        labels |= {each.entity.id: each for each in swapped_sides(parse)}
+        return cls({i: some for i, some in attributes.items() if some}, relations, labels, centres)
 
 
 def _centre(parse: Parse, id: str) -> Point:
@@ -76,13 +86,9 @@ def _judged(finding: EntityFinding, declared: _Declared, absent: set[str]) -> En
         told["relations"] = [c.to_json() for c in relations]
     if finding.verdict in OPEN:
         told |= _wrong_relation(relations, absent) | _wrong_attribute(attributes)
-    swapped = declared.swapped.get(finding.id)
-    if swapped is not None:
-        told |= {
-            "verdict": Verdict.wrong_label,
-            "reason": swapped.reason,
-            "proposed_name": swapped.other.name,
-        }
+    label = declared.labels.get(finding.id)
+    if label is not None:
+        told |= {"verdict": Verdict.wrong_label, "reason": label.reason, "proposed_name": label.proposed}
     if "verdict" in told and finding.focus_mm is None:
         told["focus_mm"] = declared.centres[finding.id]
     return finding.model_copy(update=told) if told else finding

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.parse import Entity, Kind, Parse, Presence
-from synth.population.record import Place, Population
+from synth.population.record import Place, Population, Triple
 from synth.volume import Mask
 
 LEAST_SHARED = 4  # organs that a case and the patient must share
@@ -50,7 +50,13 @@ def usual_place(parse: Parse, name: str, population: Population) -> Mask | None:
         >>> guess is not None and guess.dice(truth.masks["spleen"]) > 0.3
         True
     """
-    own = _centres(parse)
+    found = usual_centre(centres_of(parse), name, population)
+    return None if found is None else _ellipsoid(parse, *found)
+
+
+def usual_centre(own: Mapping[str, Triple], name: str, population: Population) -> tuple[Floats, Floats] | None:
+    """Centroid (mm) and covariance (mm²) that an organ of this name would have among organs with the centroids `own`,
+    of which one of the same name is not asked; None where too few are shared with any case that has the name."""
     guesses = [
         guess
         for donor in population.donors
@@ -58,9 +64,7 @@ def usual_place(parse: Parse, name: str, population: Population) -> Mask | None:
     ]
     if not guesses:
         return None
-    centre = np.median([g[0] for g in guesses], axis=0)
-    covariance = np.mean([g[1] for g in guesses], axis=0)
-    return _ellipsoid(parse, centre, covariance)
+    return np.median([g[0] for g in guesses], axis=0), np.mean([g[1] for g in guesses], axis=0)
 
 
 def with_absences(parse: Parse, population: Population) -> Parse:
@@ -83,9 +87,9 @@ def with_absences(parse: Parse, population: Population) -> Parse:
     return parse.with_entity(Entity(id=id, name=FAT), mask)
 
 
-def _centres(parse: Parse) -> dict[str, tuple[float, float, float]]:
+def centres_of(parse: Parse) -> dict[str, Triple]:
     """Name -> centroid, mm, of organs that are drawn whole."""
-    found: dict[str, tuple[float, float, float]] = {}
+    found: dict[str, Triple] = {}
     for entity in parse.entities:
         whole = entity.kind is Kind.organ and entity.id in parse.masks and not entity.truncated
         if whole and not parse.masks[entity.id].is_empty:
@@ -94,9 +98,7 @@ def _centres(parse: Parse) -> dict[str, tuple[float, float, float]]:
     return found
 
 
-def _mapped(
-    donor: Mapping[str, Place], own: Mapping[str, tuple[float, float, float]], name: str
-) -> tuple[Floats, Floats] | None:
+def _mapped(donor: Mapping[str, Place], own: Mapping[str, Triple], name: str) -> tuple[Floats, Floats] | None:
     shared = sorted(own.keys() & donor.keys() - {name})
     if len(shared) < LEAST_SHARED:
         return None

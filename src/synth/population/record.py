@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from synth.errors import InputError
 from synth.parse import VOCABULARY, Phase
-from synth.volume import write_bytes
+from synth.volume import Geometry, Mask, write_bytes
 from synth.weights import CONFIG, weights_folder
 
 NAME, CARD, FORMAT = "population", "README.md", 1
@@ -27,6 +29,19 @@ class Place:
 
     centre: Triple
     covariance: tuple[float, float, float, float, float, float]
+
+    @classmethod
+    def of(cls, mask: Mask, geometry: Geometry) -> Place:
+        """Of a mask with voxels."""
+        spots = np.argwhere(mask.box) + np.array([s.start for s in mask.slices])
+        to_world = np.asarray(geometry.affine)
+        world = spots @ to_world[:3, :3].T + to_world[:3, 3]
+        x, y, z = (float(v) for v in world.mean(axis=0))
+        # Each voxel is a box, not a point: what is one voxel thin has a covariance all the same.
+        own = to_world[:3, :3] @ to_world[:3, :3].T / 12
+        c = (np.cov(world.T, bias=True) if len(world) > 1 else np.zeros((3, 3))) + own
+        xx, yy, zz, xy, xz, yz = (float(c[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)))
+        return cls((x, y, z), (xx, yy, zz, xy, xz, yz))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,11 @@ class SwappedSides:
     mm: float
 
     @property
+    def proposed(self) -> str:
+        """The name that it should have."""
+        return self.other.name
+
+    @property
     def reason(self) -> str:
         """One sentence."""
         where = "right" if self.entity.term.side is Side.left else "left"

@@ -15,7 +15,7 @@ from synth.parse.derive import derive_appearance
 from synth.population import Donor, FindingLook, Place, Population
 from synth.training.cases import read_set
 from synth.training.config import TrainConfig
-from synth.volume import Mask, Volume, resample
+from synth.volume import Volume, resample
 
 GRADED = ("steatosis_grade",)
 """Categories of an organ that say how bright it is."""
@@ -57,22 +57,11 @@ def _donor(image: Volume, parse: Parse, spacing_mm: float) -> tuple[Donor, dict[
     donor = Donor(
         parse.circumstance.phase,
         {e.name: means[e.id] for e in organs},
-        {e.name: _place(parse, parse.masks[e.id]) for e in organs if e.kind is Kind.organ and not e.truncated},
+        {e.name: Place.of(parse.masks[e.id], grid) for e in organs if e.kind is Kind.organ and not e.truncated},
         tuple(_look(parse, e, means) for e in entities if e.kind is Kind.finding),
     )
     graded = {(a.type, e.name): str(a.value) for e in organs for a in parse.attributes_of(e.id) if a.type in GRADED}
     return donor, graded
-
-
-def _place(parse: Parse, mask: Mask) -> Place:
-    spots = np.argwhere(mask.box) + np.array([s.start for s in mask.slices])
-    to_world = np.asarray(parse.geometry.affine)
-    world = spots @ to_world[:3, :3].T + to_world[:3, 3]
-    x, y, z = (float(v) for v in world.mean(axis=0))
-    # Each voxel is a box, not a point: what is one voxel thin has a covariance all the same.
-    own = to_world[:3, :3] @ to_world[:3, :3].T / 12
-    c = (np.cov(world.T, bias=True) if len(world) > 1 else np.zeros((3, 3))) + own
-    return Place((x, y, z), (c[0, 0], c[1, 1], c[2, 2], c[0, 1], c[0, 2], c[1, 2]))
 
 
 def _look(parse: Parse, entity: Entity, means: dict[str, float]) -> FindingLook:
