@@ -14,6 +14,7 @@ from synth.pipeline.audit import AuditOptions, audit, shipped_model
 from synth.pipeline.audit_absences import SearchedAbsences, search_absent
 from synth.pipeline.tiers import tiers_of
 from synth.population import Population
+from synth.report.words import headline
 from synth.residual.absences import outlines
 from synth.residual.findings import Verdict
 from synth.volume import Geometry, Mask, Volume
@@ -103,3 +104,5 @@ def test_the_audit_says_so_of_the_entity_and_in_what_is_missing(operated: Phanto
     assert missing.id in said["spleen"].reason
     assert "nothing like it" in said["kidney_left"].reason
     assert report.regions[missing.id].mask.dice(operated.parse.masks["spleen"]) > 0.7
+    assert missing.denies == "spleen"
+    assert "spleen is there, although declared absent" in headline(report.findings).lower()

@@ -33,7 +33,7 @@ class SearchedAbsences:
         """The finding about an absent entity with what was seen in its bed."""
         if finding.id not in self.asked:
             return finding
-        seen = next((r.finding for r in self.regions if r.finding.id == PREFIX + finding.id), None)
+        seen = next((r.finding for r in self.regions if r.finding.denies == finding.id), None)
         reason = "declared absent; nothing like it lies in its bed"
         if seen is not None:
             reason = f"{seen.reason}: {seen.id}" if seen.verdict is Verdict.missing else seen.reason
@@ -45,7 +45,7 @@ class SearchedAbsences:
         for region in self.regions:
             mask = resample_mask(region.mask, image.geometry, parse.geometry)
             if region.finding.verdict is Verdict.missing and not mask.is_empty:
-                parse = _claimed(parse, parse.entity(region.finding.id.removeprefix(PREFIX)), mask)
+                parse = _claimed(parse, parse.entity(str(region.finding.denies)), mask)
         return parse
 
 
@@ -95,6 +95,7 @@ def _region(parse: Parse, score: float, denied: Denied, found: Examined, on_grid
         verdict=Verdict.missing if there else None,
         name=own.name,
         candidates=[CandidateName(name=own.name, share=1.0)],
+        denies=own.id,
         score=score,
         volume_ml=mask.voxels * parse.geometry.voxel_ml,
         focus_mm=(x, y, z),

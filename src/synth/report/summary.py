@@ -117,7 +117,7 @@ def _finding(page: _Page, report: AuditReport, finding: Found) -> None:
 def _name(finding: Found) -> str:
     if isinstance(finding, EntityFinding):
         return plain(finding.id)
-    return plain(f"{finding.name or 'region'} in {finding.located_in or 'no declared organ'}")
+    return plain(f"{finding.name or 'region'} {finding.where}")
 
 
 def _colour(finding: Found) -> str:

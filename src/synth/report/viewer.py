@@ -193,7 +193,7 @@ def _where(report: AuditReport, finding: EntityFinding | MissingFinding) -> list
 def _name(finding: EntityFinding | MissingFinding) -> str:
     if isinstance(finding, EntityFinding):
         return finding.id.replace("_", " ")
-    return f"{finding.name or 'region'} in {finding.located_in or 'no declared organ'}".replace("_", " ")
+    return f"{finding.name or 'region'} {finding.where}".replace("_", " ")
 
 
 def _contrast(report: AuditReport, finding: EntityFinding | MissingFinding) -> Contrast | None:

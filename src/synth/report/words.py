@@ -10,8 +10,10 @@ NAMED = 3  # entities named in the headline
 
 def headline(findings: Findings) -> str:
     """The result in one sentence."""
-    flagged, missing = findings.flagged, findings.missing or []
-    if not flagged and not missing:
+    flagged, found = findings.flagged, findings.missing or []
+    denied = [plain(m.denies) for m in found if m.denies]
+    missing = [m for m in found if not m.denies]
+    if not flagged and not found:
         return "Nothing in this parse is contradicted by the image."
     parts = []
     unsupported = [plain(f.id) for f in flagged if f.verdict is Verdict.hallucinated]
@@ -20,6 +22,8 @@ def headline(findings: Findings) -> str:
         parts.append("the image does not support " + _listed(unsupported))
     if wrong:
         parts.append("what is said of " + _listed(wrong) + " does not hold")
+    if denied:
+        parts.append(f"{_listed(denied)} is there, although declared absent")
     if missing:
         first = missing[0].located_in
         elsewhere = len(missing) > 1 and missing[1].located_in != first

@@ -91,6 +91,7 @@ class MissingFinding(Finding):
     name: str | None = Field(None, description="probable type")
     candidates: list[Candidate] = Field(default_factory=list)
     located_in: str | None = Field(None, description="id of the entity that holds it")
+    denies: str | None = Field(None, description="id of the entity that is declared absent and lies here")
     score: float | None = Field(None, description="log-likelihood ratio in nats; positive speaks for a missing entity")
     p_value: float | None = Field(
         None, description="share of complete parses whose most suspicious region scores this high"
@@ -103,6 +104,11 @@ class MissingFinding(Finding):
     reason: str
     evidence: dict[str, float] = Field(default_factory=dict)
     attributes: list[dict[str, JsonValue]] | None = None
+
+    @property
+    def where(self) -> str:
+        """Its place in words."""
+        return "declared absent" if self.denies else f"in {self.located_in or 'no declared organ'}"
 
 
 class Message(Finding):
