@@ -182,6 +182,10 @@ def test_a_population_is_the_same_after_writing_and_reading(tmp_path: Path) -> N
                 "donors": [{"phase": None, "attenuation": {"no_such_organ": 1.0}, "places": {}, "findings": []}],
             }
         ),
+        '{"task": "population", "format": 1, "shifts": {}, "facts": {}, "donors": '
+        '[{"phase": null, "attenuation": {"liver": NaN}, "places": {}, "findings": []}]}',
+        '{"task": "population", "format": 1, "shifts": {}, "facts": {}, "donors": '
+        '[{"phase": null, "attenuation": {}, "places": {"liver": [0, 0, 0, 1, 1, 1, 5, 0, 0]}, "findings": []}]}',
     ],
 )
 def test_what_is_no_population_is_refused(tmp_path: Path, content: str) -> None:

@@ -123,7 +123,7 @@ def _load(folder: Path) -> Population:
             raise ValueError(f"task {content['task']!r}, format {content['format']!r}")
         donors = tuple(_read(each) for each in content["donors"])
         return Population(donors, content["shifts"], content["facts"], hashlib.sha256(data).hexdigest())
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         expected, fix = f"{CONFIG} of a population, format {FORMAT}", "fetch the weights again"
         raise InputError(str(folder), expected=expected, got=f"{type(error).__name__}: {error}", fix=fix) from None
 
@@ -150,6 +150,8 @@ def _read(content: Mapping[str, Any]) -> Donor:
     unknown = sorted(name for name in names if name not in VOCABULARY)
     if unknown:
         raise ValueError(f"names that no vocabulary has: {unknown[:3]}")
+    if not np.isfinite([*content["attenuation"].values(), *(f[1] for f in content["findings"])]).all():
+        raise ValueError("an attenuation that is no number")
     return Donor(
         None if content["phase"] is None else Phase(content["phase"]),
         {name: float(hu) for name, hu in content["attenuation"].items()},
@@ -160,4 +162,6 @@ def _read(content: Mapping[str, Any]) -> Donor:
 
 def _place(numbers: list[float]) -> Place:
     x, y, z, xx, yy, zz, xy, xz, yz = (float(n) for n in numbers)
+    if not np.isfinite([x, y, z]).all() or np.linalg.eigvalsh([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])[0] <= 0:
+        raise ValueError(f"a place that no organ can have: {numbers}")
     return Place((x, y, z), (xx, yy, zz, xy, xz, yz))
