@@ -199,3 +199,13 @@ def test_the_headline_says_what_is_not_there_and_what_does_not_hold(report):
     page = report_html(changed)
     assert "wrong relation" in page
     assert summary_png(changed)
+
+
+def test_the_headline_says_which_outline_is_wrong(report):
+    off = report.findings.flagged[0].model_copy(update={"verdict": Verdict.wrong_extent})
+    kept = [off if e.id == off.id else e for e in report.findings.entities]
+    changed = replace(report, findings=report.findings.model_copy(update={"entities": kept}))
+    said = headline(changed.findings).lower()
+    assert f"does not end with the outline of {plain(off.id)}" in said
+    assert f"what is said of {plain(off.id)}" not in said
+    assert "wrong extent" in report_html(changed)

@@ -6,10 +6,11 @@
 3 examine        each present, delineated entity: the parse against the parse without it, and the population's
                  intensities; tier after tier, until one has said enough
 4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over anatomy and over findings
-5 declared       attributes against the image, relations against the masks
-6 search         organs declared absent, in their beds; what the parse fails to explain, each region tried as an added
+5 extent         the outline of what is there against where the image changes
+6 declared       attributes against the image, relations against the masks, names against the places
+7 search         organs declared absent, in their beds; what the parse fails to explain, each region tried as an added
                  entity
-7 report         everything in one typed object; `synth.report` writes it
+8 report         everything in one typed object; `synth.report` writes it
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from synth.parse import Kind, Parse, Presence
 from synth.pipeline.audit_absences import search_absent
 from synth.pipeline.audit_declared import audit_declared
 from synth.pipeline.audit_entities import AuditedEntity, audit_entities
+from synth.pipeline.audit_extent import audit_extents
 from synth.pipeline.audit_search import FoundRegion, search_regions
 from synth.pipeline.preflight import ModelRequirements, preflight, require
 from synth.pipeline.tiers import ALL, tiers_of
@@ -47,8 +49,9 @@ Advance = Callable[..., None]
 LIMITS = (
     "Not a medical device: an aid for checking software, not for diagnosis.",
     "Judged on a {grid:g} mm grid: entities and errors smaller than about two voxels are not seen.",
-    "It is asked whether each entity is there at all, and whether sides, declared appearance and relations hold. "
-    "Wrong outlines are not judged, and names only by where organs lie.",
+    "It is asked whether each entity is there at all, whether it ends where its outline does, and whether sides, "
+    "declared appearance and relations hold. Names are judged only by where organs lie.",
+    "An outline is called wrong where it is off by about a centimetre; less, or where two organs look alike, passes.",
     "An entity is compared with the same place without it: two organs that look alike can trade places and both pass.",
     "Regions reported as missing are places that the parse does not explain; they need not be disease.",
     "p-values hold for images like those of the calibration; another scanner, phase or body region can mislead them.",
@@ -189,6 +192,7 @@ def audit(
     )
 
     population = Population.load()
+    audited = audit_extents(small, parse, declared, audited, model.prior, alpha=options.alpha)
     audited = audit_declared(image, parse, audited, model.prior, population, seed=options.seed)
 
     held_out, regions = None, None

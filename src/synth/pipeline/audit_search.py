@@ -1,4 +1,4 @@
-"""Step 5 of the audit: regions that the parse does not explain, tried as added entities and judged."""
+"""Step 7 of the audit: regions that the parse does not explain, tried as added entities and judged."""
 
 from __future__ import annotations
 

@@ -17,9 +17,12 @@ def headline(findings: Findings) -> str:
         return "Nothing in this parse is contradicted by the image."
     parts = []
     unsupported = [plain(f.id) for f in flagged if f.verdict is Verdict.hallucinated]
-    wrong = [plain(f.id) for f in flagged if f.verdict is not Verdict.hallucinated]
+    outlined = [plain(f.id) for f in flagged if f.verdict is Verdict.wrong_extent]
+    wrong = [plain(f.id) for f in flagged if f.verdict not in (Verdict.hallucinated, Verdict.wrong_extent)]
     if unsupported:
         parts.append("the image does not support " + _listed(unsupported))
+    if outlined:
+        parts.append("the image does not end with the outline of " + _listed(outlined))
     if wrong:
         parts.append("what is said of " + _listed(wrong) + " does not hold")
     if denied:

@@ -72,7 +72,7 @@ def entity_features(
         "log_voxels": float(np.log(mask.voxels)),
         **_population(table[:, bins], around, ratio),
         **nearby_features(table, bins, around),
-        **_edges(hu, around),
+        **edge_features(hu, around),
     }
     score_map = np.clip(ratio, -CLIP_NATS, CLIP_NATS)
     if contrast is not None:
@@ -114,7 +114,7 @@ def _population(directed: Map, around: Neighbourhood, core: Map) -> dict[str, fl
     }
 
 
-def _edges(hu: Map, around: Neighbourhood) -> dict[str, float]:
+def edge_features(hu: Map, around: Neighbourhood) -> dict[str, float]:
     """How even the interior is, and how steep the image is along the normal of the border."""
     soft = np.clip(hu, *SOFT_TISSUE_HU)
     gradient = np.stack(np.gradient(ndimage.gaussian_filter(soft, 0.7)))

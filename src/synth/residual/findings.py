@@ -51,6 +51,25 @@ class CalibrationCell(Finding):
     needed: int = Field(description="scores that a cell must have before one of this many entities can be flagged")
 
 
+class ReachFinding(Finding):
+    """One side on which an outline ends in the wrong place."""
+
+    side: str = Field(description="right, anterior, superior, left, posterior or inferior")
+    mm: float = Field(description="about how far it reaches beyond the image's border; negative where it stops short")
+
+
+class ExtentFinding(Finding):
+    """An outline, checked against where the image ends."""
+
+    score: float = Field(description="log-likelihood ratio in nats; positive speaks for the outline")
+    p_value: float | None = Field(None, description="conformal: share of correct outlines that score this low")
+    wrong: bool = Field(description="beyond chance among the outlines of this parse")
+    cell: str | None = Field(None, description="of calibration scores that the p-value was read from")
+    scores: int | None = Field(None, description="how many it has")
+    needed: int = Field(description="scores that a cell must have before one of this many outlines can be flagged")
+    reaches: list[ReachFinding] = Field(default_factory=list, description="sides that seem wrong, worst first")
+
+
 class EntityFinding(Finding):
     """The verdict on one entity of the parse."""
 
@@ -72,6 +91,7 @@ class EntityFinding(Finding):
     parser_confidence: float | None = None
     proposed_mask: str | None = None
     proposed_name: str | None = None
+    extent: ExtentFinding | None = Field(None, description="its outline, checked; null where it was not")
     attributes: list[dict[str, JsonValue]] | None = Field(None, description="declared attributes, checked")
     relations: list[dict[str, JsonValue]] | None = Field(None, description="declared relations, checked")
 

@@ -8,9 +8,11 @@ patients, or in none, leans on its ancestors. Nothing of the image under audit e
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,16 @@ class IntensityPrior:
     def knows(self, name: str) -> bool:
         """Whether the name or one of its ancestors has been counted."""
         return any(n in self.mass for n in lineage(name))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything counted: what was measured with one population means nothing with another."""
+        sha = hashlib.sha256(repr((self.spacing_mm, EDGES.tobytes())).encode())
+        for name in sorted(self.mass):
+            sha.update(name.encode())
+            for table in (self.mass, self.patients, self.deviations):
+                sha.update(np.ascontiguousarray(table[name], np.float32).tobytes() if name in table else b"-")
+        return sha.hexdigest()
 
     def seen(self, name: str) -> int:
         """Patients in which this very name was counted."""

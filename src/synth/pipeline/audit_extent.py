@@ -1,0 +1,49 @@
+"""Whether the entities that are there end where their masks do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from synth.parse import Parse
+from synth.pipeline.audit_entities import AuditedEntity
+from synth.residual.extent import CheckedExtent, ExtentJudge, check_extents
+from synth.residual.findings import EntityFinding, ExtentFinding, Verdict
+from synth.residual.fragments import fragments
+from synth.residual.intensity_prior import IntensityPrior
+from synth.volume import Volume
+
+
+def audit_extents(
+    image: Volume,
+    original: Parse,
+    parse: Parse,
+    audited: Sequence[AuditedEntity],
+    prior: IntensityPrior,
+    *,
+    alpha: float,
+) -> tuple[AuditedEntity, ...]:
+    """The findings with the outline of every supported entity checked, organs and findings each by themselves.
+
+    `image` and `parse` share the prior's grid, `original` is the parse on its own. An organ that is cut in two is told
+    by the masks alone; everything else by the image, and only with the population that the check was fitted with.
+    """
+    supported = [a.finding.id for a in audited if a.finding.verdict is Verdict.supported]
+    judge = ExtentJudge.shipped_for(prior)
+    checked = (
+        {} if judge is None else {c.entity_id: c for c in check_extents(image, parse, supported, prior, judge, alpha)}
+    )
+    cut = {f.entity.id: f.reason for f in fragments(original) if f.entity.id in supported}
+    return tuple(replace(a, finding=_judged(a.finding, checked.get(a.finding.id), cut)) for a in audited)
+
+
+def _judged(finding: EntityFinding, checked: CheckedExtent | None, cut: dict[str, str]) -> EntityFinding:
+    told: dict[str, Any] = {}
+    if checked is not None:
+        told["extent"] = ExtentFinding(**checked.to_json())
+        if checked.wrong:
+            told |= {"verdict": Verdict.wrong_extent, "reason": checked.reason}
+    if finding.id in cut:
+        told |= {"verdict": Verdict.wrong_extent, "reason": cut[finding.id]}
+    return finding.model_copy(update=told) if told else finding

@@ -1,0 +1,98 @@
+"""An outline is judged where the entity is there, before what is declared of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from synth.decoder.checkpoint import weights_folder
+from synth.fault import FaultSpec, inject
+from synth.parse import Attribute, Parse
+from synth.phantom import Phantom, make
+from synth.pipeline.audit_declared import audit_declared
+from synth.pipeline.audit_entities import AuditedEntity
+from synth.pipeline.audit_extent import audit_extents
+from synth.residual.findings import EntityFinding, Verdict
+from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.judge import PRIOR
+
+ORGANS = ("liver", "spleen", "kidney_left")
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Phantom:
+    return make(91_002)
+
+
+@pytest.fixture(scope="module")
+def population() -> IntensityPrior:
+    return IntensityPrior.load(weights_folder("audit") / PRIOR)
+
+
+def _audited(parse: Parse, verdict: Verdict = Verdict.supported) -> list[AuditedEntity]:
+    ids = [i for i in parse.present_ids if i.split(".")[0] in ORGANS]
+    entities = [parse.entity(i) for i in ids]
+    return [
+        AuditedEntity(
+            EntityFinding(
+                id=e.id, name=e.name, kind="organ", presence="present", verdict=verdict, reason="it was asked"
+            )
+        )
+        for e in entities
+    ]
+
+
+def _extents(phantom: Phantom, parse: Parse, audited: Sequence[AuditedEntity], prior: IntensityPrior):
+    found = audit_extents(phantom.image, parse, parse, audited, prior, alpha=0.1)
+    return {a.finding.id: a.finding for a in found}
+
+
+@pytest.fixture(scope="module")
+def grown(phantom: Phantom) -> Parse:
+    """The spleen reaches far beyond itself."""
+    parse = phantom.parse.without_derived()
+    spec = FaultSpec("dilate", entity="spleen", severity_mm=(14, 14))
+    return inject(parse, spec, np.random.default_rng(0), image=phantom.image).parse
+
+
+def test_an_outline_that_is_wrong_gets_the_verdict_and_the_others_keep_theirs(
+    phantom: Phantom, grown: Parse, population: IntensityPrior
+) -> None:
+    found = _extents(phantom, grown, _audited(grown), population)
+    assert found["spleen"].verdict is Verdict.wrong_extent
+    assert found["spleen"].extent.wrong
+    assert "outline" in found["spleen"].reason
+    assert found["kidney_left"].verdict is Verdict.supported
+    assert found["kidney_left"].extent.p_value > 0.01
+
+
+def test_what_is_not_there_has_no_outline(phantom: Phantom, grown: Parse, population: IntensityPrior) -> None:
+    found = _extents(phantom, grown, _audited(grown, Verdict.hallucinated), population)
+    assert {f.verdict for f in found.values()} == {Verdict.hallucinated}
+    assert all(f.extent is None for f in found.values())
+
+
+def test_another_population_says_nothing_of_outlines(phantom: Phantom, grown: Parse, world) -> None:
+    found = _extents(phantom, grown, _audited(grown), world.prior())
+    assert {f.verdict for f in found.values()} == {Verdict.supported}
+
+
+def test_an_organ_cut_in_two_is_wrong_with_any_population(phantom: Phantom, world) -> None:
+    fault = inject(phantom.parse, FaultSpec("split", entity="liver"), np.random.default_rng(0))
+    found = _extents(phantom, fault.parse, _audited(fault.parse), world.prior())
+    wrong = {i for i, f in found.items() if f.verdict is Verdict.wrong_extent}
+    assert wrong == {e.entity for e in fault.record.expected}
+
+
+def test_a_wrong_outline_comes_before_a_wrong_attribute(
+    phantom: Phantom, grown: Parse, population: IntensityPrior
+) -> None:
+    told = [Attribute(entity=i, type="mean_attenuation", value=-400.0) for i in ("spleen", "kidney_left")]
+    parse = grown.replace(attributes=told)
+    found = audit_extents(phantom.image, parse, parse, _audited(parse), population, alpha=0.1)
+    judged = audit_declared(phantom.image, parse, found, population, seed=0)
+    verdicts = {a.finding.id: a.finding.verdict for a in judged}
+    assert verdicts["spleen"] is Verdict.wrong_extent
+    assert verdicts["kidney_left"] is Verdict.wrong_attribute
