@@ -71,7 +71,8 @@ class Contrast:
         core: (x, y, z) bool over `box`: the part of the region claimed by the entity in question.
         box: slices of the decoder's grid that the arrays cover.
         unit: "nats" for a log-likelihood ratio, "flow-matching error" for a paired difference of squared errors.
-        with_parse, with_alternative: (x, y, z) float32 HU, the two renders where the decoder has them at hand.
+        with_parse, with_alternative: (x, y, z) float32 HU, the two renders where the decoder has them at hand; what
+            they hold outside `region` means nothing.
         features: named scalars that summarise the map, the input of a calibrated fusion.
     """
 
@@ -156,4 +157,23 @@ class Tiered(Decoder, Protocol):
 
     def for_first(self, encoded: EncodedImage) -> EncodedImage:
         """The image as the cheaper decoder prepared it, out of this decoder's."""
+        ...
+
+
+@runtime_checkable
+class Refining(Tiered, Protocol):
+    """A tiered decoder that need not ask the cheaper one a second time."""
+
+    def refine(
+        self,
+        first: Sequence[Contrast],
+        encoded: EncodedImage,
+        parse: Parse,
+        alternatives: Sequence[Parse],
+        region: Mask,
+        *,
+        draws: int = 1,
+        generator: torch.Generator,
+    ) -> tuple[Contrast, ...]:
+        """What `contrast` gives, where the cheaper decoder has answered the same question with `first` already."""
         ...

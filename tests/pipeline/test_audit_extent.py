@@ -14,6 +14,7 @@ from synth.phantom import Phantom, make
 from synth.pipeline.audit_declared import audit_declared
 from synth.pipeline.audit_entities import AuditedEntity
 from synth.pipeline.audit_extent import audit_extents
+from synth.population import Population
 from synth.residual.findings import EntityFinding, Verdict
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import PRIOR
@@ -92,7 +93,7 @@ def test_a_wrong_outline_comes_before_a_wrong_attribute(
     told = [Attribute(entity=i, type="mean_attenuation", value=-400.0) for i in ("spleen", "kidney_left")]
     parse = grown.replace(attributes=told)
     found = audit_extents(phantom.image, parse, parse, _audited(parse), population, alpha=0.1)
-    judged = audit_declared(phantom.image, parse, found, population, seed=0)
+    judged = audit_declared(phantom.image, parse, found, population, Population.load(), seed=0)
     verdicts = {a.finding.id: a.finding.verdict for a in judged}
     assert verdicts["spleen"] is Verdict.wrong_extent
     assert verdicts["kidney_left"] is Verdict.wrong_attribute

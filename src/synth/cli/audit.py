@@ -14,6 +14,7 @@ from synth.cli.options import (
     DeviceOption,
     ModalityOption,
     NamesOption,
+    ParserWeightOption,
     SeedOption,
     SourceOption,
     TiersOption,
@@ -42,6 +43,7 @@ def run(
     tiers: TiersOption = None,
     alpha: AlphaOption = 0.1,
     seed: SeedOption = 0,
+    parser_weight: ParserWeightOption = 0.5,
     search: Annotated[bool, typer.Option(help="Look for what the parse leaves out.")] = True,
     fail_on_findings: Annotated[
         bool, typer.Option("--fail-on-findings", help=f"Exit with {FINDINGS_EXIT} when something is wrong.")
@@ -61,7 +63,7 @@ def run(
     from synth.report import save_report
     from synth.report.folder import check_free
 
-    options = AuditOptions(decoder, parse_tiers(tiers), alpha, seed, search, device)
+    options = AuditOptions(decoder, parse_tiers(tiers), alpha, seed, search, device, parser_weight)
     check_free(output, overwrite=overwrite)
     with progress("reading", as_json=as_json) as advance:
         reading = Reading(modality, source, names)
@@ -79,10 +81,10 @@ def run(
 def summary(report: AuditReport, folder: Path) -> str:
     """The result in a few lines, the most suspicious first."""
     found = report.findings
-    scores = [e for e in found.ranked if e.score is not None]
-    lines = [f"{len(scores)} of {len(found.entities)} entities checked at alpha {found.alpha:g}"]
+    lines = [f"{len(found.checked)} of {len(found.entities)} entities checked at alpha {found.alpha:g}"]
     lines += [f"  {e.verdict}: {e.id} ({e.reason})" for e in found.flagged]
     lines += [f"  missing: {m.name} ({m.reason})" for m in found.missing or ()]
+    lines += [f"  uncertain: {e.id} ({e.reason})" for e in found.uncertain]
     if not found.count:
         lines.append("  nothing in the parse is contradicted by the image")
     return "\n".join([*lines, f"report: {folder / 'report.html'}"])

@@ -14,6 +14,7 @@ from synth.cli.options import (
     DeviceOption,
     ModalityOption,
     NamesOption,
+    ParserWeightOption,
     SeedOption,
     SourceOption,
     TiersOption,
@@ -43,6 +44,7 @@ def run(
     tiers: TiersOption = None,
     alpha: AlphaOption = 0.1,
     seed: SeedOption = 0,
+    parser_weight: ParserWeightOption = 0.5,
     search: Annotated[bool, typer.Option(help="Look for what the parses leave out.")] = True,
     workers: Annotated[int, typer.Option(help="Processes that share the cases.")] = 1,
     fail_on_findings: Annotated[
@@ -60,7 +62,7 @@ def run(
     from synth.pipeline.cases import Reading
     from synth.report.cohort import CohortOptions, audit_cohort
 
-    each = AuditOptions(decoder, parse_tiers(tiers), alpha, seed, search, device)
+    each = AuditOptions(decoder, parse_tiers(tiers), alpha, seed, search, device, parser_weight)
     options = CohortOptions(each, Reading(modality, source, names), audit_model, workers)
     with progress("reading", as_json=as_json) as advance:
         done = audit_cohort(cases, output, options, advance=advance)

@@ -19,4 +19,7 @@ TiersOption = Annotated[
     str | None, typer.Option(help="Tiers that may be asked, with commas between; 1 is fast. All by default.")
 ]
 AlphaOption = Annotated[float, typer.Option(help="Share of false alarms tolerated among what is flagged.")]
+ParserWeightOption = Annotated[
+    float, typer.Option(help="Of the parser's confidences in the ranks, 0 to 4; verdicts do not change.")
+]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same result.")]

@@ -121,6 +121,12 @@ class Scatter(nn.Module):
         painted = torch.cat([self.parent(entity) * (1 - child), self.child(entity) * child], dim=-1)
         maps = []
         for row, occupancy in zip(painted, scene.occupancy, strict=True):
-            soft = occupancy.to(row.dtype)
-            maps.append(torch.einsum("ec,exyz->cxyz", row[: len(soft)], soft))
+            soft = occupancy.to(_product_dtype(row))
+            maps.append(torch.einsum("ec,exyz->cxyz", row[: len(soft)].to(soft.dtype), soft))
         return torch.stack(maps)
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    """The type that a product with x is computed in: under autocast the masks, which are large, go there directly."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -24,6 +24,7 @@ from synth.decoder.intensity import AIR_HU
 from synth.decoder.mixture import Mixture
 from synth.parse import Parse
 from synth.volume import Mask, Volume
+from synth.volume.mask import bounding_slices
 
 
 class DirectDecoder:
@@ -94,12 +95,16 @@ class DirectDecoder:
             base = context.image.array
             if region is not None:
                 hole = hole_around(region, margin=0, multiple=multiple)
-        mixture = self._mixture(base, [self._scene(parse)], hole)
-        inner, within = put_back(hole.box, shape)
-        keep = hole.hidden[within]
-        location, scale = mixture.mean_hu()[0].numpy()[within], mixture.std_hu()[0].numpy()[within]
+        seen = _on_grid(hole, shape)
+        window = bounding_slices(seen)
+        assert window is not None  # a region has voxels, and so has a grid
+        mixture = self._mixture(base, [self._scene(parse)], hole, window)
+        inner: Box = tuple(slice(b.start + w.start, b.start + w.stop) for b, w in zip(hole.box, window, strict=True))  # type: ignore[assignment]  # 3 long
+        keep = seen[window]
+        location, scale = mixture.mean_hu()[0].numpy(), mixture.std_hu()[0].numpy()
         drawn = paint(np.zeros(shape, np.bool_), inner, keep, keep)
-        samples = [paint(base, inner, keep, mixture.sample_hu(generator)[0].numpy()[within]) for _ in range(n)]
+        part = seen.shape, window
+        samples = [paint(base, inner, keep, mixture.sample_hu(generator, part)[0].numpy()) for _ in range(n)]
         centre = paint(base, inner, keep, location)
         if self.declared:
             samples = [as_declared(image, parse, drawn=drawn) for image in samples]
@@ -133,15 +138,18 @@ class DirectDecoder:
         check_region(region, parse.geometry)
         hole = hole_around(region, multiple=self.net.multiple)
         scenes = [self._scene(p) for p in (parse, *alternatives)]
-        mixture = self._mixture(encoded.image.array, scenes, hole)
-        hu = _cube(take(encoded.image.array, hole.box, AIR_HU))
-        log_prob, mean = mixture.log_prob(hu), mixture.mean_hu().numpy()
-        _, within = put_back(hole.box, parse.geometry.shape)
-        seen = np.zeros(hole.core.shape, bool)
-        seen[within] = True
-        hidden, core = hole.hidden & seen, hole.core & seen
+        window = bounding_slices(hole.hidden)
+        assert window is not None  # a region has voxels
+        mixture = self._mixture(encoded.image.array, scenes, hole, window)
+        hu = take(encoded.image.array, hole.box, AIR_HU)
+        log_prob = torch.zeros(len(scenes), *hu.shape)
+        log_prob[(slice(None), *window)] = mixture.log_prob(_cube(hu[window]))
+        drawn = np.stack([hu] * len(scenes))
+        drawn[(slice(None), *window)] = mixture.mean_hu().numpy()
+        hidden = _on_grid(hole, parse.geometry.shape)
+        core = hole.core & hidden
         return tuple(
-            self._contrast(log_prob[0] - log_prob[k], hidden, core, hole.box, mean[0], mean[k])
+            self._contrast(log_prob[0] - log_prob[k], hidden, core, hole.box, drawn[0], drawn[k])
             for k in range(1, len(scenes))
         )
 
@@ -164,7 +172,9 @@ class DirectDecoder:
         }
         return Contrast((values * hidden)[None], hidden, core, box, "nats", with_parse, with_alternative, features)
 
-    def _mixture(self, array: NDArray[np.float32], scenes: Sequence[Scene], hole: Hole) -> Mixture:
+    def _mixture(
+        self, array: NDArray[np.float32], scenes: Sequence[Scene], hole: Hole, window: Box | None = None
+    ) -> Mixture:
         hu = _cube(take(array, hole.box, AIR_HU))
         inside = _cube(take(np.ones_like(array), hole.box, 0.0))
         hidden = _cube(hole.hidden.astype(np.float32))
@@ -172,7 +182,7 @@ class DirectDecoder:
         rows = len(scenes)
         cubes = (v.to(self.device).expand(rows, -1, -1, -1, -1) for v in (hu, hidden, inside))
         with torch.autocast(self.device.type, torch.bfloat16):
-            mixture = self.net(batch.to(self.device), *cubes)
+            mixture = self.net(batch.to(self.device), *cubes, window)
         assert isinstance(mixture, Mixture)
         return mixture.cpu()
 
@@ -180,6 +190,14 @@ class DirectDecoder:
         """The parse in the checkpoint's indices; masks shared with the parse before are not measured again."""
         self._last = Scene.from_parse(parse, self.codec, like=self._last)
         return self._last
+
+
+def _on_grid(hole: Hole, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """(x, y, z) bool over the hole's box: what is hidden, as far as it lies on the grid."""
+    _, within = put_back(hole.box, shape)
+    hidden = np.zeros(hole.hidden.shape, bool)
+    hidden[within] = hole.hidden[within]
+    return hidden
 
 
 def _cube(array: NDArray[np.float32]) -> Tensor:

@@ -106,10 +106,25 @@ class FusedDecoder:
     ) -> tuple[Contrast, ...]:
         """The direct decoder's contrast, with `latent_*` features from `draws` antithetic pairs of the flow."""
         check_encoded(encoded, self.name, parse.geometry)
-        first, second = encoded.payload
-        direct = self.direct.contrast(first, parse, alternatives, region, generator=generator)
+        first = self.direct.contrast(self.for_first(encoded), parse, alternatives, region, generator=generator)
+        return self.refine(first, encoded, parse, alternatives, region, draws=draws, generator=generator)
+
+    def refine(
+        self,
+        first: Sequence[Contrast],
+        encoded: EncodedImage,
+        parse: Parse,
+        alternatives: Sequence[Parse],
+        region: Mask,
+        *,
+        draws: int = 4,
+        generator: torch.Generator,
+    ) -> tuple[Contrast, ...]:
+        """The same, the direct decoder's answers at hand: it draws nothing, so they are what it would say again."""
+        check_encoded(encoded, self.name, parse.geometry)
+        second = encoded.payload[1]
         latent = self.latent.contrast(second, parse, alternatives, region, draws=draws, generator=generator)
         return tuple(
             replace(d, features={**d.features, **{f"latent_{k}": v for k, v in f.features.items()}})
-            for d, f in zip(direct, latent, strict=True)
+            for d, f in zip(first, latent, strict=True)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from synth.contracts import Box
 from synth.decoder.intensity import UNIT_HU, clamp_hu
 
 COMPONENTS = 3
@@ -58,11 +60,21 @@ class Mixture:
         mean = (weight * self.location).sum(dim=1, keepdim=True)
         return (weight * (within + (self.location - mean) ** 2)).sum(dim=1).clamp_min(0).sqrt() * UNIT_HU
 
-    def sample_hu(self, generator: torch.Generator) -> Tensor:
-        """(B, X, Y, Z) HU, voxels independent given the mixture."""
-        pick = torch.rand(self.location[:, :1].shape, generator=generator)
+    def sample_hu(self, generator: torch.Generator, part: tuple[Sequence[int], Box] | None = None) -> Tensor:
+        """(B, X, Y, Z) HU, voxels independent given the mixture.
+
+        `part` is the shape of a larger box and the window of it that this mixture covers: what is drawn is then what
+        a mixture over all of that box would draw there.
+        """
+
+        def uniform() -> Tensor:
+            if part is None:
+                return torch.rand(self.location[:, :1].shape, generator=generator)
+            return torch.rand((len(self.location), 1, *part[0]), generator=generator)[(..., *part[1])]
+
+        pick = uniform()
         edges = self.log_weight.exp().cumsum(dim=1)
         chosen = (pick > edges).sum(dim=1, keepdim=True).clamp_max(COMPONENTS - 1)
         location, scale = self.location.gather(1, chosen), self.log_scale.gather(1, chosen).exp()
-        u = torch.rand(location.shape, generator=generator).clamp(1e-4, 1 - 1e-4)
+        u = uniform().clamp(1e-4, 1 - 1e-4)
         return clamp_hu((location + scale * torch.logit(u))[:, 0] * UNIT_HU)

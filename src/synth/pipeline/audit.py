@@ -7,7 +7,8 @@
                  intensities; tier after tier, until one has said enough
 4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over anatomy and over findings
 5 extent         the outline of what is there against where the image changes
-6 declared       attributes against the image, relations against the masks, names against the places
+6 declared       attributes against the image, relations against the masks, names against the places;
+                 ranks by the parser's confidence as well
 7 search         organs declared absent, in their beds; what the parse fails to explain, each region tried as an added
                  entity
 8 report         everything in one typed object; `synth.report` writes it
@@ -28,6 +29,7 @@ from synth.contracts import Decoder
 from synth.errors import InputError
 from synth.parse import Kind, Parse, Presence
 from synth.pipeline.audit_absences import search_absent
+from synth.pipeline.audit_confidence import with_confidence
 from synth.pipeline.audit_declared import audit_declared
 from synth.pipeline.audit_entities import AuditedEntity, audit_entities
 from synth.pipeline.audit_extent import audit_extents
@@ -35,6 +37,7 @@ from synth.pipeline.audit_search import FoundRegion, search_regions
 from synth.pipeline.preflight import ModelRequirements, preflight, require
 from synth.pipeline.tiers import ALL, tiers_of
 from synth.population import Population
+from synth.residual.confidence import DEFAULT_WEIGHT, MOST_WEIGHT
 from synth.residual.conformal import CalibrationScore
 from synth.residual.drift import FACT, drift_messages
 from synth.residual.findings import Findings, Message
@@ -69,6 +72,7 @@ class AuditOptions:
         seed: of every random draw.
         search: whether to look for what the parse leaves out.
         device: where the decoder runs: cpu, or cuda where there is one.
+        parser_weight: of the parser's log-odds in the ranks, where the parse has confidences; verdicts do not change.
     """
 
     decoder: str = "fused"
@@ -77,6 +81,7 @@ class AuditOptions:
     seed: int = 0
     search: bool = True
     device: str = "cpu"
+    parser_weight: float = DEFAULT_WEIGHT
 
     def __post_init__(self) -> None:
         if not 0.0 < self.alpha < 1.0:
@@ -86,6 +91,9 @@ class AuditOptions:
             raise InputError("tiers", expected=f"among {', '.join(map(str, ALL))}", got=got, fix="use --tiers 1")
         if not 0 <= self.seed < 2**31:
             raise InputError("seed", expected="0 to 2147483647", got=str(self.seed), fix="choose another")
+        if not 0.0 <= self.parser_weight <= MOST_WEIGHT:
+            got, fix = f"{self.parser_weight:g}", f"{DEFAULT_WEIGHT:g} is the default, 0 for none"
+            raise InputError("parser weight", expected=f"0 to {MOST_WEIGHT:g}", got=got, fix=fix)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +202,7 @@ def audit(
     population = Population.load()
     audited = audit_extents(small, parse, declared, audited, model.prior, alpha=options.alpha)
     audited = audit_declared(image, parse, audited, model.prior, population, seed=options.seed)
+    audited = with_confidence(audited, options.parser_weight)
 
     held_out, regions = None, None
     if options.search:
@@ -266,7 +275,8 @@ def _checked(image: Volume, parse: Parse, decoder: Decoder) -> list[Message]:
 
 def _drift(judge: Judge, audited: Sequence[AuditedEntity]) -> list[Message]:
     """Whether the case is like those of the calibration, by the first tier's scores, which every entity has."""
-    asked = [(a.examined.evidence, a.finding.volume_ml or 0.0) for a in audited if a.examined is not None]
+    claimed = [a for a in audited if a.finding.leaning is None]
+    asked = [(a.examined.evidence, a.finding.volume_ml or 0.0) for a in claimed if a.examined is not None]
     scores = [CalibrationScore(e.name, volume, judge.presence.score(e.features, e.name)) for e, volume in asked]
     return drift_messages(scores, judge)
 
@@ -291,7 +301,7 @@ def _residual_volume(small: Volume, held_out: HeldOut) -> Volume:
 
 
 def _calibration(judge: Judge, decoder: Decoder, alpha: float, audited: Sequence[AuditedEntity]) -> dict[str, Any]:
-    checked = [a.finding for a in audited if a.finding.score is not None]
+    checked = [a.finding for a in audited if a.finding.suspicion_rank is not None]
     needed = max((f.calibration.needed for f in checked if f.calibration), default=0)
     return {
         "method": "Mondrian split-conformal p-values, Benjamini-Hochberg over the anatomy and over the findings",
@@ -302,6 +312,7 @@ def _calibration(judge: Judge, decoder: Decoder, alpha: float, audited: Sequence
         "sufficient": len(judge.calibration.scores) >= needed,
         "complete_parses": len(judge.most_suspicious),
         "same_weights": judge.decoder_sha256 == decoder.weights_sha256,
+        "parser_confidences": sum(f.fused is not None and f.fused.parser_nats is not None for f in checked),
         "facts": {k: v for k, v in judge.facts.items() if k != FACT},
     }
 

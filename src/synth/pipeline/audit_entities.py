@@ -1,4 +1,8 @@
-"""Steps 3 and 4 of the audit: examine every entity that can be checked, then judge them together."""
+"""Steps 3 and 4 of the audit: examine every entity that can be checked, then judge them together.
+
+An entity that the parse itself calls uncertain is asked about as if it were claimed, and judged by itself: which way
+the image points. It gets no verdict, and no other entity's verdict depends on what is said of it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,12 @@ import torch
 from synth.contracts import Decoder
 from synth.parse import Entity, Parse, Presence
 from synth.pipeline.tiers import Tier, decided
-from synth.residual.conformal import scores_needed
+from synth.residual.conformal import Conformal, scores_needed
 from synth.residual.evidence import EntityEvidence
-from synth.residual.findings import CalibrationCell, Counterfactual, EntityFinding, Verdict
+from synth.residual.findings import CalibrationCell, Counterfactual, EntityFinding, Leaning, Verdict
 from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.leaning import WORDS
+from synth.residual.leaning import leaning as leaning_of
 from synth.residual.presence import Examined, examine
 from synth.residual.verdict import NOT_CLAIMED, Judged, Scored, cannot_check, cannot_tell, family_of
 from synth.residual.verdict import judge as judged_together
@@ -49,19 +55,24 @@ def audit_entities(
             asked.append((number, entity))
         else:
             unchecked[entity.id] = _without_verdict(entity, original, reason)
-    families = Counter(family_of(entity.kind) for _, entity in asked)
+    families = Counter(family_of(entity.kind) for _, entity in asked if _claimed(entity))
     answers: dict[str, _Answer] = {}
+    leaning: dict[str, AuditedEntity] = {}
     for number, entity in asked:
-        needed = scores_needed(families[family_of(entity.kind)], alpha)
-        answer = _ask(tiers, original, parse, entity, prior, seed=_seed(seed, number), needed=needed)
+        claimed = _claimed(entity)
+        needed = scores_needed(families[family_of(entity.kind)] if claimed else 1, alpha)
+        said = parse if claimed else parse.with_presence(entity.id, Presence.present)
+        answer = _ask(tiers, original, said, entity, prior, seed=_seed(seed, number), needed=needed)
         reason = cannot_tell(answer.examined.evidence)
-        if reason is None:
+        if reason is not None:
+            unchecked[entity.id] = _without_verdict(entity, original, reason)
+        elif claimed:
             answers[entity.id] = answer
         else:
-            unchecked[entity.id] = _without_verdict(entity, original, reason, Verdict.not_checkable)
+            leaning[entity.id] = _leaning(original, parse, answer, answer.scored.conformal(needed), alpha)
         advance(1, message=f"entity {entity.id}")
     verdicts = judged_together([a.scored for a in answers.values()], alpha)
-    found_by_id = {
+    found_by_id = leaning | {
         id: AuditedEntity(_finding(original, parse, answer, verdict), answer.examined)
         for (id, answer), verdict in zip(answers.items(), verdicts, strict=True)
     }
@@ -89,9 +100,11 @@ def _ask(
 ) -> _Answer:
     """Ask tier after tier, until one has said enough."""
     volume = _volume_ml(original, entity.id) or 0.0
+    said: Examined | None = None
     for tier in tiers:
         generator = torch.Generator().manual_seed(seed)
-        found = examine(tier.decoder, tier.encoded, parse, entity.id, prior, generator=generator)
+        found = examine(tier.decoder, tier.encoded, parse, entity.id, prior, first=said, generator=generator)
+        said = found
         score = tier.judge.presence.score(found.evidence.features, found.evidence.name)
         scored = Scored(found.evidence.name, volume, score, tier.judge.calibration, family_of(entity.kind))
         conformal = scored.conformal(needed)
@@ -106,20 +119,28 @@ def _seed(seed: int, number: int) -> int:
 
 
 def _not_asked(entity: Entity, original: Parse, parse: Parse, decoder: Decoder) -> str | None:
-    if entity.presence is not Presence.present:
+    uncertain = entity.presence is Presence.uncertain and entity.id in original.masks
+    if not _claimed(entity) and not uncertain:
         return NOT_CLAIMED[entity.presence]
     return cannot_check(entity, original, parse, decoder.vocabulary)
 
 
-def _without_verdict(entity: Entity, original: Parse, reason: str, verdict: Verdict | None = None) -> EntityFinding:
-    if entity.presence is Presence.present:
-        verdict = Verdict.not_checkable
+def _claimed(entity: Entity) -> bool:
+    return entity.presence is Presence.present
+
+
+def _without_verdict(entity: Entity, original: Parse, reason: str) -> EntityFinding:
+    """What is said of an entity that was not, or could not be, judged."""
+    open_ = entity.presence is Presence.uncertain and entity.id in original.masks
+    if open_:
+        reason = f"declared uncertain, and {WORDS[Leaning.does_not_decide]}: {reason}"
     return EntityFinding(
         id=entity.id,
         name=entity.name,
         kind=entity.kind.value,
         presence=entity.presence.value,
-        verdict=verdict,
+        verdict=Verdict.not_checkable if _claimed(entity) else None,
+        leaning=Leaning.does_not_decide if open_ else None,
         reason=reason,
         volume_ml=_volume_ml(original, entity.id),
         parser_confidence=entity.confidence,
@@ -128,6 +149,19 @@ def _without_verdict(entity: Entity, original: Parse, reason: str, verdict: Verd
 
 def _volume_ml(parse: Parse, id: str) -> float | None:
     return parse.masks[id].voxels * parse.geometry.voxel_ml if id in parse.masks else None
+
+
+def _leaning(
+    original: Parse, parse: Parse, answer: _Answer, conformal: Conformal | None, alpha: float
+) -> AuditedEntity:
+    """Which way the image points about an uncertain entity, judged by itself."""
+    score, p = answer.scored.score, None if conformal is None else conformal.p_value
+    judged = Judged(None, conformal, None, scores_needed(1, alpha))
+    way = leaning_of(score, p, alpha)
+    usual = "" if p is None else f"; {_share(p)} of true ones score this low"
+    told = {"leaning": way, "reason": f"declared uncertain; {WORDS[way]} ({score:+.1f} nats{usual})"}
+    found = _finding(original, parse, answer, judged).model_copy(update=told)
+    return AuditedEntity(found, answer.examined)
 
 
 def _finding(original: Parse, parse: Parse, answer: _Answer, judged: Judged) -> EntityFinding:

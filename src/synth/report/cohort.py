@@ -174,7 +174,7 @@ def _is_done(folder: Path, row: CohortRow | None) -> bool:
 
 
 def _result(case: Case, findings: Findings, seconds: float) -> CohortRow:
-    checked = [e for e in findings.ranked if e.score is not None]
+    checked = findings.checked
     first = checked[0] if checked else None
     warnings = [m.code for m in findings.preflight if m.severity == "warning"]
     return CohortRow(

@@ -70,14 +70,15 @@ def report_html(report: AuditReport) -> str:
 def _content(report: AuditReport) -> Mapping[str, Any]:
     found = report.findings
     ranked = found.ranked
-    checked = [e for e in ranked if e.score is not None]
+    checked = found.checked
     shown = list(found.flagged) or checked[:LOOKED_AT_ANYWAY]
     live = viewer(report)
     return {
         "findings": found,
         "headline": headline(found),
         "ranked": ranked,
-        "unchecked": [e for e in ranked if e.score is None],
+        "unchecked": [e for e in ranked if e.suspicion_rank is None],
+        "fused_weight": next((e.fused.weight for e in checked if e.fused is not None), 0.0),
         "flagged": found.flagged,
         "supported": sum(e.verdict is Verdict.supported for e in checked),
         "overview": _overview(report),

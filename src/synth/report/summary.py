@@ -38,7 +38,7 @@ def summary_png(report: AuditReport) -> bytes:
         _finding(page, report, finding)
     if len(shown) > SHOWN:
         page.write(f"and {len(shown) - SHOWN} more, in report.html", 19, SOFT, after=16)
-    _table(page, [e for e in found.ranked if e.score is not None])
+    _table(page, list(found.checked))
     _foot(page, report)
     return page.png()
 
@@ -86,7 +86,7 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
 
 def _counts(report: AuditReport) -> str:
     found = report.findings
-    checked = sum(e.score is not None for e in found.entities)
+    checked = len(found.checked)
     left_out = "not looked for" if found.missing is None else str(len(found.missing))
     return (
         f"{checked} of {len(found.entities)} entities checked · {len(found.flagged)} contradicted · "

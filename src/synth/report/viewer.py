@@ -24,6 +24,7 @@ from synth.pipeline.audit import AuditReport
 from synth.report.figures import BONE, LUNG, SOFT_TISSUE, Window, window_for
 from synth.report.inline import inline_labels, inline_volume, redrawn, step_of, viewer_grid
 from synth.report.niivue import niivue
+from synth.report.words import badge
 from synth.residual.findings import EntityFinding, MissingFinding, Verdict
 from synth.volume import Mask, resample_mask
 
@@ -172,12 +173,12 @@ def _ordered(report: AuditReport) -> dict[str, EntityFinding | MissingFinding]:
 
 
 def _listed(key: str, finding: EntityFinding | MissingFinding) -> Place:
-    said = "not claimed" if finding.verdict is None else finding.verdict.value.replace("_", " ")
-    if isinstance(finding, MissingFinding):
-        left_out = finding.verdict is Verdict.missing
-        role, said = ("missing", said) if left_out else ("unchecked", "unexplained, within chance")
+    if isinstance(finding, EntityFinding):
+        role, said = role_of(finding), badge(finding)
+    elif finding.verdict is Verdict.missing:
+        role, said = "missing", "missing"
     else:
-        role = role_of(finding)
+        role, said = "unchecked", "unexplained, within chance"
     return Place(key, _name(finding), said, COLOURS[role])
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from synth.residual.findings import EntityFinding, Findings, Verdict
+from synth.parse import Presence
+from synth.residual.findings import EntityFinding, Findings, Leaning, Verdict
 
 BAR_NATS = 8.0  # score at the end of the bar
 NAMED = 3  # entities named in the headline
+SHORT = {Leaning.speaks_for: "for", Leaning.speaks_against: "against", Leaning.does_not_decide: "open"}
 
 
 def headline(findings: Findings) -> str:
@@ -45,6 +47,10 @@ def _listed(names: list[str]) -> str:
 
 def badge(finding: EntityFinding) -> str:
     """The verdict in a word, also where there is none."""
+    if finding.leaning is not None:
+        return f"uncertain: {SHORT[finding.leaning]}"
+    if finding.presence == Presence.not_assessed.value:
+        return "not assessed"
     return "not claimed" if finding.verdict is None else plain(finding.verdict.value)
 
 

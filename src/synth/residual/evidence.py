@@ -8,7 +8,7 @@ them into one score.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,7 +151,16 @@ def _contrast(contrast: Contrast, mask: Mask, image: Volume) -> dict[str, float]
         "contrast_total": float(np.sign(total) * np.log1p(abs(total))),
     }
     features |= _misfit(contrast, inside, image.array[contrast.box])
-    return features | {f"decoder_{key}": float(value) for key, value in contrast.features.items()}
+    return features | _named(contrast)
+
+
+def with_features_of(contrast: Contrast, evidence: EntityEvidence) -> EntityEvidence:
+    """Evidence that was read from this contrast's map, with the features that the contrast has by now."""
+    return replace(evidence, features={**evidence.features, **_named(contrast)})
+
+
+def _named(contrast: Contrast) -> dict[str, float]:
+    return {f"decoder_{key}": float(value) for key, value in contrast.features.items()}
 
 
 def _misfit(contrast: Contrast, inside: Zone, hu: Map) -> dict[str, float]:

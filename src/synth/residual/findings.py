@@ -25,6 +25,18 @@ class Verdict(StrEnum):
     not_checkable = "not_checkable"
 
 
+FINE = (None, Verdict.supported, Verdict.not_checkable)
+"""Verdicts that say nothing is wrong."""
+
+
+class Leaning(StrEnum):
+    """Which way the image points about an entity that the parse calls uncertain."""
+
+    speaks_for = "speaks_for"
+    speaks_against = "speaks_against"
+    does_not_decide = "does_not_decide"
+
+
 class Finding(BaseModel):
     """Base of the records: frozen, no unknown fields, no NaN."""
 
@@ -70,6 +82,16 @@ class ExtentFinding(Finding):
     reaches: list[ReachFinding] = Field(default_factory=list, description="sides that seem wrong, worst first")
 
 
+class FusedEvidence(Finding):
+    """How much the audit and the parser's confidence each say of "the entity is there", nats; it orders, no more."""
+
+    audit_nats: float = Field(description="of the p-value: ln 2 + ln(p) / 2")
+    parser_nats: float | None = Field(None, description="weight times the log-odds of the confidence; null without one")
+    total_nats: float = Field(description="both together; low is suspicious")
+    weight: float = Field(description="of the parser's log-odds")
+    audit_rank: int = Field(description="the rank that the audit alone would give")
+
+
 class EntityFinding(Finding):
     """The verdict on one entity of the parse."""
 
@@ -83,12 +105,18 @@ class EntityFinding(Finding):
     reason: str = Field(description="one sentence: why this verdict")
     evidence: dict[str, float] = Field(default_factory=dict, description="what was measured, by name")
     counterfactual: Counterfactual | None = None
-    suspicion_rank: int | None = Field(None, description="1 is the most suspicious of the checked entities")
+    leaning: Leaning | None = Field(
+        None, description="of an entity declared uncertain and delineated: which way the image points; no verdict"
+    )
+    suspicion_rank: int | None = Field(
+        None, description="1 is the most suspicious of the checked entities; by `fused` where the parse has confidences"
+    )
     calibration: CalibrationCell | None = None
     volume_ml: float | None = None
     focus_mm: Point | None = Field(None, description="where the image speaks most against it, RAS+ mm")
     tier: int | None = Field(None, description="tier that decided")
-    parser_confidence: float | None = None
+    parser_confidence: float | None = Field(None, description="of the parser, in what it claims of the presence")
+    fused: FusedEvidence | None = Field(None, description="null where the parse gives no confidences")
     proposed_mask: str | None = None
     proposed_name: str | None = None
     extent: ExtentFinding | None = Field(None, description="its outline, checked; null where it was not")
@@ -157,8 +185,17 @@ class Findings(Finding):
     @property
     def flagged(self) -> tuple[EntityFinding, ...]:
         """Entities with a verdict that says something is wrong, most suspicious first."""
-        fine = (None, Verdict.supported, Verdict.not_checkable)
-        return tuple(sorted((e for e in self.entities if e.verdict not in fine), key=_rank))
+        return tuple(sorted((e for e in self.entities if e.verdict not in FINE), key=_rank))
+
+    @property
+    def checked(self) -> tuple[EntityFinding, ...]:
+        """Entities whose presence was claimed and judged, the most suspicious first."""
+        return tuple(e for e in self.ranked if e.suspicion_rank is not None)
+
+    @property
+    def uncertain(self) -> tuple[EntityFinding, ...]:
+        """Entities that the parse calls uncertain and the image was asked about, in the order of the parse."""
+        return tuple(e for e in self.entities if e.leaning is not None)
 
     @property
     def ranked(self) -> tuple[EntityFinding, ...]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from synth.contracts import Contrast, Decoder, EncodedImage
+from synth.contracts import Contrast, Decoder, EncodedImage, Refining
 from synth.parse import VOCABULARY, Kind, Parse
-from synth.residual.evidence import EntityEvidence, entity_features
+from synth.residual.evidence import EntityEvidence, entity_features, with_features_of
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.on_grid import on_grid
 
@@ -31,12 +31,21 @@ def examine(
     prior: IntensityPrior,
     *,
     draws: int = 2,
+    first: Examined | None = None,
     generator: torch.Generator,
 ) -> Examined:
-    """Ask the decoder about one present, delineated entity and measure its answer."""
-    (contrast,) = decoder.contrast(
-        encoded, parse, [without_entity(parse, entity_id)], parse.masks[entity_id], draws=draws, generator=generator
-    )
+    """Ask the decoder about one present, delineated entity and measure its answer.
+
+    `first` is what the cheaper of two tiers has said already, of the same parse and entity; it is not asked again, and
+    a map that was taken over is not measured again.
+    """
+    question = encoded, parse, [without_entity(parse, entity_id)], parse.masks[entity_id]
+    if first is not None and isinstance(decoder, Refining):
+        (contrast,) = decoder.refine([first.contrast], *question, draws=draws, generator=generator)
+        if contrast.ratio is first.contrast.ratio:
+            return Examined(with_features_of(contrast, first.evidence), contrast)
+    else:
+        (contrast,) = decoder.contrast(*question, draws=draws, generator=generator)
     contrast = on_grid(contrast, encoded.image.shape)
     return Examined(entity_features(contrast, prior, encoded.image, parse, entity_id), contrast)
 

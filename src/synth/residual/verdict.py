@@ -17,13 +17,13 @@ MIN_VISIBILITY = 0.05  # nats a voxel
 
 NOT_CLAIMED = {
     Presence.absent: "declared absent, its place not known: a missed one is looked for among the unexplained regions",
-    Presence.uncertain: "declared uncertain: nothing is claimed",
-    Presence.not_assessed: "not assessed: nothing is claimed",
+    Presence.uncertain: "declared uncertain and not delineated: nothing is claimed, and there is no place to look at",
+    Presence.not_assessed: "not assessed by the parser: nothing is claimed, and nothing was judged",
 }
 
 
 def cannot_check(entity: Entity, original: Parse, parse: Parse, known: Collection[str]) -> str | None:
-    """Why a present entity cannot be checked, in words; None when it can.
+    """Why an entity said to be present, or perhaps present, cannot be checked, in words; None when it can.
 
     `original` is the parse on its own grid, `parse` on the decoder's; `known` are the names the decoder was trained on.
     """
@@ -61,13 +61,15 @@ class Judged:
     """A scored entity, judged.
 
     Attributes:
-        verdict: supported or hallucinated; conformal: the p-value and its cell, None without calibration.
-        rank: 1 is the most suspicious; needed: calibration scores that a cell needs for this many entities.
+        verdict: supported or hallucinated, None where nothing is claimed; conformal: the p-value and its cell, None
+            without calibration.
+        rank: 1 is the most suspicious, None outside the ranking; needed: calibration scores that a cell needs for this
+            many entities.
     """
 
-    verdict: Verdict
+    verdict: Verdict | None
     conformal: Conformal | None
-    rank: int
+    rank: int | None
     needed: int
 
 
