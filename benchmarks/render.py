@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Write RESULTS.md and a plot for each faults file."""
+    """Write RESULTS.md, and a plot for each file of faults and of verdicts."""
     parts = ["# Results\n\nMade by `python benchmarks/render.py` from the JSON files here; each holds its command.\n"]
     for path in sorted(HERE.glob("*.json")):
         result = json.loads(path.read_text())
@@ -38,6 +38,10 @@ def main() -> None:
             parts += faults(result["rows"])
             plot(result["rows"], path.with_suffix(".png"))
             parts.append(f"\n![AUROC by distance and organ]({path.stem}.png)\n")
+        elif result["benchmark"] == "verdicts":
+            parts += verdicts(result["rows"])
+            plot_verdicts(result["rows"], path.with_suffix(".png"))
+            parts.append(f"\n![Power by family and severity; what was called what]({path.stem}.png)\n")
         elif result["benchmark"] == "reconstruction":
             parts += reconstruction(result["rows"])
         else:
@@ -82,6 +86,71 @@ def reconstruction(rows: list[Row]) -> Iterable[str]:
             ]
             cells += [_with_interval(r) for r in found_row] or [""]
         yield f"| {tissue} | {attributes} | {method} | " + " | ".join(cells) + " |\n"
+
+
+def verdicts(rows: list[Row]) -> Iterable[str]:
+    """One line a family and severity, then false alarms and rates, then what was called what."""
+    columns = [("ours", m) for m in ("power", "detected", "top3", "auroc", "fpr95")]
+    columns += [(b, "auroc") for b in ("presence", "l1", "histogram", "ks")]
+    titles = "power | any flag | top 3 | AUROC | FPR95 | AUROC: presence | L1 | histogram | KS"
+    yield f"\n| family | severity | n | {titles} |\n" + "|---" * (3 + len(columns)) + "|\n"
+    for family, severity in _families(rows):
+        of = [r for r in rows if (r["group"].get("family"), r["group"].get("severity")) == (family, severity)]
+        found = [[r for r in of if (r["method"], r["metric"]) == c] for c in columns]
+        cells = " | ".join(_with_interval(r[0]) if r and r[0]["value"] is not None else "" for r in found)
+        yield f"| {family} | {severity} | {found[0][0]['n']} | {cells} |\n"
+    given = sorted({r["group"]["verdict"] for r in rows if r["metric"] == "share"})
+    yield "\nWhat was called what, shares of a row.\n\n| must be called | n | " + " | ".join(given) + " |\n"
+    yield "|---" * (2 + len(given)) + "|\n"
+    for expected, shares, n in _confusion(rows):
+        yield f"| {expected} | {n} | " + " | ".join(f"{shares[g]:.2f}" if g in shares else "" for g in given) + " |\n"
+    yield from plain([r for r in rows if "family" not in r["group"] and r["metric"] != "share"])
+
+
+def _families(rows: list[Row]) -> list[tuple[str, str]]:
+    return [(r["group"]["family"], r["group"]["severity"]) for r in rows if r["metric"] == "power"]
+
+
+def _confusion(rows: list[Row]) -> list[tuple[str, dict[str, float], int]]:
+    """(expected verdict, share by given verdict, n), in the order of the rows."""
+    table: dict[str, tuple[dict[str, float], int]] = {}
+    for r in (r for r in rows if r["metric"] == "share"):
+        shares, _ = table.setdefault(r["group"]["expected"], ({}, r["n"]))
+        shares[r["group"]["verdict"]] = r["value"]
+    return [(expected, shares, n) for expected, (shares, n) in table.items()]
+
+
+def plot_verdicts(rows: list[Row], path: Path) -> None:
+    """Power with its interval and the share with any flag for each family and severity; beside it the confusion."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 9), constrained_layout=True, width_ratios=(1, 1.1))
+    families = [f for f in _families(rows) if f != ("all", "all")]
+    names = [f if s == "all" else f"{f}, {s}" for f, s in families]
+    for metric, style in (("detected", "|"), ("power", "o")):
+        found = {
+            (r["group"]["family"], r["group"]["severity"]): r
+            for r in rows
+            if r["metric"] == metric and "family" in r["group"]
+        }
+        value = [found[f]["value"] for f in families]
+        error = [[found[f]["value"] - found[f]["low"] for f in families]]
+        error.append([found[f]["high"] - found[f]["value"] for f in families])
+        spread = error if metric == "power" else None
+        left.errorbar(value, range(len(names)), xerr=spread, fmt=style, capsize=2, label=metric, ms=5)
+    left.set(yticks=range(len(names)), yticklabels=names, xlim=(-0.03, 1.03), xlabel="share of faults")
+    left.invert_yaxis()
+    left.grid(axis="x", alpha=0.3)
+    left.legend(fontsize=8)
+    table = _confusion(rows)
+    given = sorted({v for _, shares, _ in table for v in shares})
+    grid = [[shares.get(v, 0.0) for v in given] for _, shares, _ in table]
+    right.imshow(grid, vmin=0, vmax=1, cmap="Blues")
+    for y, line in enumerate(grid):
+        for x, share in enumerate(line):
+            right.text(x, y, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.6 else "black")
+    right.set(xticks=range(len(given)), yticks=range(len(table)), xlabel="called", ylabel="must be called (n)")
+    right.set_xticklabels(given, rotation=40, ha="right")
+    right.set_yticklabels([f"{expected} ({n})" for expected, _, n in table])
+    figure.savefig(path, dpi=110)
 
 
 def _with_interval(row: Row) -> str:

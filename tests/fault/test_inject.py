@@ -228,6 +228,15 @@ def test_a_merge_swallows_the_neighbour_and_a_split_loses_no_voxel() -> None:
     assert halves.entity("liver.2").name == "liver"
 
 
+def test_an_attenuation_class_never_flips_to_one_that_is_true_as_well() -> None:
+    rng = np.random.default_rng(0)
+    cyst = [Attribute(entity="spleen", type="attenuation_class", value="fluid")]
+    flipped = [inject(_parse().replace(attributes=cyst), FaultSpec("flip_attribute"), rng) for _ in range(60)]
+    values = {f.parse.attributes[0].value for f in flipped}
+    assert "hypodense" not in values
+    assert {"hyperdense", "fat", "calcified"} <= values
+
+
 def test_attributes_flip_to_another_value_of_their_type() -> None:
     rng = np.random.default_rng(0)
     spec = FaultSpec("flip_attribute", entity="liver", attribute="steatosis_grade", value="S3")

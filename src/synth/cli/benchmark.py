@@ -15,6 +15,7 @@ BENCHMARKS = (
     "benchmark_prediction",
     "benchmark_reconstruction",
     "benchmark_sampling",
+    "benchmark_verdicts",
 )
 """Modules of `synth.cli`, each with `register(benchmark_app)`."""
 

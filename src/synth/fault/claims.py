@@ -13,6 +13,14 @@ from synth.parse import VOCABULARY, Attribute, AttributeType, Entity, Parse, Rel
 from synth.volume import Mask
 
 _TOLERANCES = (4.0, 10.0)
+_ALSO_TRUE = {
+    "air": "hypodense",
+    "fat": "hypodense",
+    "fluid": "hypodense",
+    "calcified": "hyperdense",
+    "metal": "hyperdense",
+}
+"""Attenuation classes that hold as well where a more definite one does: a cyst is fluid, and hypodense too."""
 
 
 def relabel(scene: Scene, spec: FaultSpec) -> Faulted:
@@ -145,7 +153,8 @@ def _attribute(scene: Scene, spec: FaultSpec) -> Attribute:
 
 def _other_value(kind: AttributeType, value: float | str, rng: np.random.Generator) -> float | str:
     if kind.values is not None:
-        others = [each for each in kind.values if each != value and each not in kind.beside_scale]
+        true = (value, _ALSO_TRUE.get(str(value)))
+        others = [each for each in kind.values if each not in true and each not in kind.beside_scale]
         return others[int(rng.integers(len(others)))]
     assert not isinstance(value, str)
     step = rng.uniform(*_TOLERANCES) * kind.tolerance

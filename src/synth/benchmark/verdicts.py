@@ -1,0 +1,225 @@
+"""The faults benchmark over all families with whole verdicts, on phantoms: is each fault called what it is?
+
+Every patient is audited with its correct parse, all outlines jittered, and then with one fault planted at a time
+(`verdict_faults`). Each audit is one line in FOLDER/phantom-SEED.jsonl; `verdict_scores` makes the numbers.
+
+FOLDER/settings.json       what decides the lines; a run with others is refused
+FOLDER/beta.json           the presence test fitted for this run, a baseline
+FOLDER/phantom-95000.jsonl the audits of a patient, in the order in which they were made
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synth import __version__
+from synth.benchmark.beta_presence import BetaPresence
+from synth.benchmark.remembered import remembering
+from synth.benchmark.verdict_faults import PLANS, SEARCHED, TRUE, Plan, Planted, plant
+from synth.benchmark.verdict_phantoms import FIRST_SEED, SEEDS, Truth, draw_truth
+from synth.benchmark.verdict_record import AuditLine, SaidEntity, SaidRegion, add_line, read_lines
+from synth.contracts import Decoder
+from synth.errors import InputError
+from synth.parse import Kind, Parse
+from synth.pipeline.audit import AuditOptions, AuditReport, audit
+from synth.pipeline.parallel import each
+from synth.residual.findings import EntityFinding, Findings, MissingFinding
+from synth.residual.judge import AuditModel
+from synth.volume import Mask, Volume, write_bytes
+
+SETTINGS, BETA = "settings.json", "beta.json"
+FIRST_FITTED = 900  # seeds of the baseline's own patients: numbers that trainings draw as well
+FOUND_DICE, FOUND_SHARE = 0.2, 0.5  # of a region on what was left out: this Dice, or this share of the region on it
+
+
+@dataclass(frozen=True)
+class VerdictOptions:
+    """What decides the lines of a run.
+
+    Attributes:
+        tiers: which the audits may ask, None for all; alpha: of the audits; seed: of the faults.
+        unseen: patients of the generator setting that nothing was trained on (`verdict_phantoms`).
+        families: only these, None for all; fitted: patients that the presence baseline is fitted on.
+    """
+
+    tiers: tuple[int, ...] | None = (1,)
+    alpha: float = 0.1
+    seed: int = 0
+    unseen: bool = False
+    families: tuple[str, ...] | None = None
+    fitted: int = 10
+
+    def __post_init__(self) -> None:
+        known = dict.fromkeys(p.family for p in PLANS)
+        for family in self.families or ():
+            if family not in known:
+                raise InputError("family", expected=f"one of {', '.join(known)}", got=family, fix="choose one of these")
+        if self.fitted < 1:
+            raise InputError("fitted", expected="at least 1", got=str(self.fitted), fix="ask for more")
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """What is planted in each patient, nothing first."""
+        return (TRUE, *(p for p in PLANS if self.families is None or p.family in self.families))
+
+
+def run_verdicts(
+    folder: Path,
+    patients: int,
+    options: VerdictOptions,
+    decoder: Decoder,
+    model: AuditModel,
+    *,
+    workers: int = 1,
+    advance: Callable[[], None] = lambda: None,
+) -> list[AuditLine]:
+    """All audits of the first `patients` patients; those that `folder` has are not made again.
+
+    Raises InputError for a number of patients there is not, or a folder with other settings.
+    """
+    if not 1 <= patients <= SEEDS:
+        raise InputError("limit", expected=f"1 to {SEEDS}", got=str(patients), fix="change --limit")
+    _claim(folder, options, f"{decoder.weights_sha256} {model.sha256}")
+    beta = _baseline(folder / BETA, options.fitted, decoder.spacing_mm)
+    run = _Run(folder, options, decoder, model, beta)
+    lines: list[AuditLine] = []
+    for found in each(run.one, range(FIRST_SEED, FIRST_SEED + patients), workers):
+        lines += found
+        advance()
+    return lines
+
+
+def _claim(folder: Path, options: VerdictOptions, weights: str) -> None:
+    """Make the folder this run's, or refuse it. How many patients there are may change, what decides a line not."""
+    plain = {**asdict(options), "families": None}  # a line does not depend on which others are asked for
+    wanted = {"verdicts": 1, "version": __version__, "options": json.loads(json.dumps(plain)), "weights": weights}
+    path = folder / SETTINGS
+    if path.is_file():
+        if json.loads(path.read_text("utf-8")) != wanted:
+            fix = "repeat the first command, or name a new folder"
+            raise InputError(str(folder), expected=f"the settings of its {SETTINGS}", got="others", fix=fix)
+    elif folder.exists() and (not folder.is_dir() or any(p for p in folder.iterdir() if p.name[0] != ".")):
+        raise InputError(str(folder), expected="a new folder or one to go on with", got="files", fix="name another")
+    write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
+
+
+def _baseline(path: Path, patients: int, spacing_mm: float) -> BetaPresence:
+    """The presence test, fitted on patients like those of a training: exact outlines, the sampled generator setting."""
+    if not path.is_file():
+        cases = (draw_truth(FIRST_FITTED + k, spacing_mm=spacing_mm) for k in range(patients))
+        fitted = BetaPresence.fit((truth.image, truth.outlines) for truth in cases)
+        write_bytes(path, (json.dumps({k: list(v) for k, v in sorted(fitted.shapes.items())}) + "\n").encode())
+    shapes: dict[str, list[float]] = json.loads(path.read_text("utf-8"))
+    return BetaPresence({name: (a, b) for name, (a, b) in shapes.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    folder: Path
+    options: VerdictOptions
+    decoder: Decoder
+    model: AuditModel
+    beta: BetaPresence
+
+    def one(self, seed: int) -> list[AuditLine]:
+        """The audits of one patient, those that are not there made now."""
+        path = self.folder / f"phantom-{seed}.jsonl"
+        known = {line.key: line for line in read_lines(path)}
+        wanted = self.options.plans
+        if any(plan.key not in known for plan in wanted):
+            truth = draw_truth(seed, spacing_mm=self.decoder.spacing_mm, unseen=self.options.unseen)
+            decoder = remembering(self.decoder)
+            for plan in wanted:
+                if plan.key not in known:
+                    known[plan.key] = self._line(truth, plan, decoder)
+                    add_line(path, known[plan.key])
+        return [known[plan.key] for plan in wanted]
+
+    def _line(self, truth: Truth, plan: Plan, decoder: Decoder) -> AuditLine:
+        planted = plant(truth, plan, seed=self.options.seed)
+        if planted is None:
+            return AuditLine(truth.seed, plan.key, "", plan.severity)
+        o, searched = self.options, plan.family in SEARCHED
+        asked = AuditOptions(decoder.name, o.tiers, o.alpha, o.seed, searched)
+        started = time.perf_counter()
+        report = audit(truth.image, planted.parse, asked, decoder=decoder, model=self.model)
+        seconds = time.perf_counter() - started
+        place = next((e.place for e in planted.expected if e.place is not None), None)
+        entities = tuple(self._entities(report, planted, truth.image))
+        judged = [e for e in report.findings.entities if e.score is not None]
+        return AuditLine(
+            truth.seed, plan.key, planted.family, planted.severity, round(planted.size, 3), planted.unit, planted.said,
+            round(seconds, 3), entities, len({e.id for e in judged} - set(_wrong(planted))),
+            place is not None, searched, tuple(_regions(report, place)),
+        )  # fmt: skip
+
+    def _entities(self, report: AuditReport, planted: Planted, image: Volume) -> Iterator[SaidEntity]:
+        """Those with a fault and those that are flagged; where nothing is wrong all that were checked."""
+        wrong = _wrong(planted)
+        for finding in report.findings.entities:
+            said = self._said(finding, planted.parse, image, wrong.get(finding.id, ""))
+            checked = finding.score is not None and not planted.expected
+            if said.expected or said.flagged or checked:
+                yield said
+
+    def _said(self, finding: EntityFinding, parse: Parse, image: Volume, expected: str) -> SaidEntity:
+        scores = _scores(finding)
+        if finding.id in parse.masks:
+            scores["ks"] = self.beta.score(finding.name, parse.masks[finding.id].values(image.array))
+        return SaidEntity(
+            finding.id,
+            finding.name,
+            finding.kind == Kind.finding.value,
+            "none" if finding.verdict is None else finding.verdict.value,
+            expected,
+            finding.suspicion_rank or 0,
+            _finite(scores),
+        )
+
+
+def _wrong(planted: Planted) -> dict[str, str]:
+    """Entity -> the verdict that it must get; what was left out has a place instead."""
+    return {e.entity: e.verdict for e in planted.expected if e.entity is not None and e.place is None}
+
+
+def _scores(finding: EntityFinding) -> dict[str, float]:
+    """By what was asked: presence, extent, declared attributes and relations; and what the baselines read."""
+    said = finding.model_dump(mode="json")
+    nan = float("nan")
+    off = [a["z"] for a in said["attributes"] or () if a.get("z") is not None]
+    holds = [r["score"] for r in said["relations"] or () if r.get("score") is not None]
+    return {
+        "presence": nan if finding.score is None else finding.score,
+        "extent": (said.get("extent") or {}).get("score", nan),
+        "attribute": -max(off, default=nan),
+        "relation": min(holds, default=nan),
+        "l1": -finding.evidence.get("misfit", nan),
+        "histogram": finding.evidence.get("prior_core", nan),
+    }
+
+
+def _regions(report: AuditReport, place: Mask | None) -> Iterator[SaidRegion]:
+    for finding in _ordered(report.findings):
+        mask, score = report.regions[finding.id].mask, finding.score
+        hit = place is not None and (
+            mask.dice(place) >= FOUND_DICE or mask.overlap(place) >= FOUND_SHARE * max(mask.voxels, 1)
+        )
+        nan = float("nan")
+        scores = {"presence": nan if score is None else score, "l1": finding.evidence.get("residual_mean", nan)}
+        yield SaidRegion(finding.verdict is not None, hit, _finite(scores))
+
+
+def _ordered(findings: Findings) -> Sequence[MissingFinding]:
+    """Regions, the strongest first."""
+    return [*(findings.missing or ()), *(findings.unexplained or ())]
+
+
+def _finite(scores: Mapping[str, float]) -> dict[str, Any]:
+    return {name: round(float(value), 5) for name, value in scores.items() if np.isfinite(value)}
