@@ -6,7 +6,8 @@
 3 examine        each present, delineated entity: the parse against the parse without it, and the population's
                  intensities; tier after tier, until one has said enough
 4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over anatomy and over findings
-5 extent         the outline of what is there against where the image changes
+5 extent         what the image does not support: would it a little elsewhere? the outline of what is there against
+                 where the image changes
 6 declared       attributes against the image, relations against the masks, names against the places;
                  ranks by the parser's confidence as well
 7 search         organs declared absent, in their beds; what the parse fails to explain, each region tried as an added
@@ -31,6 +32,7 @@ from synth.parse import Kind, Parse, Presence
 from synth.pipeline.audit_absences import search_absent
 from synth.pipeline.audit_confidence import with_confidence
 from synth.pipeline.audit_declared import audit_declared
+from synth.pipeline.audit_elsewhere import audit_elsewhere
 from synth.pipeline.audit_entities import AuditedEntity, audit_entities
 from synth.pipeline.audit_extent import audit_extents
 from synth.pipeline.audit_search import FoundRegion, search_regions
@@ -200,6 +202,7 @@ def audit(
     )
 
     population = Population.load()
+    audited = audit_elsewhere(last, declared, audited, model, image=image, seed=options.seed)
     audited = audit_extents(small, parse, declared, audited, model.prior, alpha=options.alpha)
     audited = audit_declared(image, parse, audited, model.prior, population, seed=options.seed)
     audited = with_confidence(audited, options.parser_weight)

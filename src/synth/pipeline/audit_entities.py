@@ -24,16 +24,19 @@ from synth.residual.leaning import leaning as leaning_of
 from synth.residual.presence import Examined, examine
 from synth.residual.verdict import NOT_CLAIMED, Judged, Scored, cannot_check, cannot_tell, family_of
 from synth.residual.verdict import judge as judged_together
+from synth.volume import Mask
 
 MARGINAL_P = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class AuditedEntity:
-    """The finding about one entity, and what it was read from where it was examined."""
+    """The finding about one entity, what it was read from where it was examined, and a better outline where one was
+    found, on the image's grid."""
 
     finding: EntityFinding
     examined: Examined | None = None
+    proposed: Mask | None = None
 
 
 def audit_entities(

@@ -75,7 +75,16 @@ def _with_counterfactuals(report: AuditReport, findings: Findings, folder: Path,
 
 
 def _with_masks(report: AuditReport, findings: Findings, folder: Path) -> Findings:
-    """The proposed outline of each missing finding, on the image's grid."""
+    """The proposed outlines, on the image's grid: of each missing finding, and of entities that are drawn wrongly."""
+    entities = []
+    for entity in findings.entities:
+        audited = report.examined.get(entity.id)
+        if audited is not None and audited.proposed is not None:
+            name = f"proposed/{entity.id}.nii.gz"
+            write_mask(audited.proposed, report.image.geometry, folder / name)
+            entity = entity.model_copy(update={"proposed_mask": name})
+        entities.append(entity)
+    findings = findings.model_copy(update={"entities": entities})
     missing = []
     for finding in findings.missing or ():
         name = f"missing/{finding.id}.nii.gz"

@@ -117,7 +117,7 @@ class EntityFinding(Finding):
     tier: int | None = Field(None, description="tier that decided")
     parser_confidence: float | None = Field(None, description="of the parser, in what it claims of the presence")
     fused: FusedEvidence | None = Field(None, description="null where the parse gives no confidences")
-    proposed_mask: str | None = None
+    proposed_mask: str | None = Field(None, description="file with a better outline, where one was found")
     proposed_name: str | None = None
     extent: ExtentFinding | None = Field(None, description="its outline, checked; null where it was not")
     attributes: list[dict[str, JsonValue]] | None = Field(None, description="declared attributes, checked")

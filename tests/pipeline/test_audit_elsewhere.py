@@ -1,0 +1,79 @@
+"""What is there and drawn wrongly is wrong in its extent, not hallucinated; what is not there stays hallucinated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synth.fault import FaultSpec, inject
+from synth.parse import Entity, Parse
+from synth.phantom import Phantom, make, sample_spec
+from synth.pipeline.audit import AuditOptions, AuditReport, audit
+from synth.report.folder import save_report
+from synth.residual.elsewhere import others
+from synth.residual.findings import Verdict
+from synth.volume import Mask, dilated, read_mask
+
+KEPT = ("liver", "stomach", "spleen", "kidney_right", "pancreas", "aorta", "adrenal_gland_left", "colon")
+
+
+@pytest.fixture(scope="module")
+def patient() -> Phantom:
+    spec = replace(sample_spec(98_200), absent=("kidney_left",), field_of_view="abdomen", lesions=())
+    return make(98_200, spec=spec, spacing_mm=(4.0, 4.0, 4.0))
+
+
+def audited(patient: Phantom, parse: Parse) -> AuditReport:
+    few = parse.without(*[e.id for e in parse.entities if e.id not in (*KEPT, "claimed")])
+    return audit(patient.image, few, AuditOptions(decoder="direct", search=False))
+
+
+def test_a_kidney_drawn_too_large_is_wrong_in_its_extent_and_a_better_outline_is_proposed(
+    patient: Phantom, tmp_path: Path
+) -> None:
+    true = patient.parse.masks["kidney_right"]
+    larger = dilated(true, patient.parse.geometry, 9.0)
+    report = audited(patient, patient.parse.with_mask("kidney_right", larger))
+    said = next(e for e in report.entities if e.id == "kidney_right")
+    assert said.verdict is Verdict.wrong_extent
+    proposed = report.examined["kidney_right"].proposed
+    assert proposed is not None
+    assert proposed.dice(true) > larger.dice(true) + 0.1
+    findings = save_report(report, tmp_path / "audit")
+    name = next(e for e in findings.entities if e.id == "kidney_right").proposed_mask
+    assert name is not None
+    assert read_mask(tmp_path / "audit" / name)[0] == proposed
+
+
+def test_an_organ_that_is_not_there_stays_hallucinated(patient: Phantom) -> None:
+    mirror = patient.parse.masks["kidney_right"].dense()[::-1]
+    for id in patient.parse.present_ids:
+        mask = patient.parse.masks[id]
+        if patient.parse.entity(id).kind == "organ":
+            mirror[mask.slices] &= ~mask.box
+    claimed = patient.parse.without("kidney_left").with_entity(
+        Entity(id="claimed", name="kidney_left"), Mask.from_dense(mirror)
+    )
+    report = audited(patient, claimed)
+    assert {e.id: e.verdict for e in report.entities}["claimed"] is Verdict.hallucinated
+
+
+def test_a_mask_moved_away_stays_hallucinated(patient: Phantom) -> None:
+    spec = FaultSpec("move", entity="spleen", severity_mm=(70.0, 90.0))
+    moved = inject(patient.parse, spec, np.random.default_rng(0), image=patient.image)
+    found = {e.id: e for e in audited(patient, moved.parse).entities}
+    assert found["spleen"].verdict in (Verdict.hallucinated, Verdict.wrong_label)
+
+
+def test_other_masks_stay_in_the_image_and_are_smaller_larger_or_moved(patient: Phantom) -> None:
+    drawn = patient.parse.masks["spleen"]
+    tried = list(others(drawn))
+    assert {how for how, _ in tried} == {"smaller", "larger", "elsewhere"}
+    assert all(mask.voxels < drawn.voxels for how, mask in tried if how == "smaller")
+    assert all(mask.voxels > drawn.voxels for how, mask in tried if how == "larger")
+    assert all(mask.voxels <= drawn.voxels for how, mask in tried if how == "elsewhere")
+    at_the_edge = Mask.from_box((10, 10, 10), (0, 0, 0), np.ones((4, 4, 4), bool))
+    assert all(mask.shape == (10, 10, 10) for _, mask in others(at_the_edge))
