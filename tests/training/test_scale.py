@@ -69,7 +69,7 @@ def test_frozen_parameters_stay_and_a_beginning_that_none_has_is_refused(config:
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*.toml")), ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_every_config_is_read(path: Path) -> None:
     config = TrainConfig.read(path, PLACES)
-    assert config.task in ("direct", "autoencoder", "flow", "audit", "dynamics")
+    assert config.task in ("direct", "autoencoder", "flow", "audit", "dynamics", "population")
     assert config.sets
 
 
