@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synth.decoder import load_decoder
 from synth.fault import FaultSpec, inject
 from synth.parse import Entity, Parse
 from synth.phantom import Phantom, make, sample_spec
-from synth.pipeline.audit import AuditOptions, AuditReport, audit
+from synth.pipeline.audit import AuditOptions, AuditReport, audit, shipped_model
+from synth.pipeline.audit_elsewhere import audit_elsewhere
+from synth.pipeline.tiers import tiers_of
 from synth.report.folder import save_report
 from synth.residual.elsewhere import others
 from synth.residual.findings import Verdict
@@ -77,3 +80,18 @@ def test_other_masks_stay_in_the_image_and_are_smaller_larger_or_moved(patient: 
     assert all(mask.voxels <= drawn.voxels for how, mask in tried if how == "elsewhere")
     at_the_edge = Mask.from_box((10, 10, 10), (0, 0, 0), np.ones((4, 4, 4), bool))
     assert all(mask.shape == (10, 10, 10) for _, mask in others(at_the_edge))
+
+
+def test_a_claimed_lesion_is_not_looked_for_nearby(patient: Phantom) -> None:
+    centre = np.array([round(c) for c in patient.parse.masks["liver"].centroid_voxel()])
+    lesion = Mask.from_box(patient.image.shape, tuple(int(c) - 2 for c in centre), np.ones((5, 5, 5), bool))
+    claimed = patient.parse.with_entity(Entity(id="claimed", name="metastasis"), lesion)
+    shown = {"verdict": Verdict.hallucinated}
+    report = audited(patient, claimed)
+    each = next(a for a in report.examined.values() if a.finding.id == "claimed")
+    flagged = replace(each, finding=each.finding.model_copy(update=shown))
+    few = claimed.without(*[e.id for e in claimed.entities if e.id not in (*KEPT, "claimed")]).without_derived()
+    model, decoder = shipped_model(), load_decoder("direct")
+    (tier,) = tiers_of(decoder, patient.image, model, (1,))
+    (after,) = audit_elsewhere(tier, few, [flagged], model, image=patient.image, seed=0)
+    assert after.finding.verdict is Verdict.hallucinated

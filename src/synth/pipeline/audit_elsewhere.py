@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from synth.parse import Parse
+from synth.parse import Kind, Parse
 from synth.pipeline.audit_entities import AuditedEntity
 from synth.pipeline.tiers import Tier
 from synth.residual.elsewhere import SURE, Elsewhere, best_elsewhere
 from synth.residual.findings import Verdict
 from synth.residual.judge import NO_DECODER, AuditModel
 from synth.residual.presence import examine
+from synth.residual.verdict import ANATOMY, family_of
 from synth.volume import Volume, resample_mask
 
 
@@ -24,14 +25,17 @@ def audit_elsewhere(
     """The findings in which what is there, drawn wrongly, is `wrong_extent` and no longer `hallucinated`.
 
     The parse is on the decoder's grid, `image` on the grid of the masks that are proposed. The flag stays, with its
-    p-value: only its name changes. Without a judge that needs no decoder nothing does.
+    p-value: only its name changes. Without a judge that needs no decoder nothing does. Findings are not tried: where
+    no lesion is, a dark spot 14 mm away is no sign of one drawn wrongly.
     """
     if NO_DECODER not in model.judges:
         return tuple(audited)
-    return tuple(
-        _asked(tier, parse, each, model, image, seed) if each.finding.verdict is Verdict.hallucinated else each
-        for each in audited
-    )
+    return tuple(_asked(tier, parse, each, model, image, seed) if _tried(each) else each for each in audited)
+
+
+def _tried(audited: AuditedEntity) -> bool:
+    finding = audited.finding
+    return finding.verdict is Verdict.hallucinated and family_of(Kind(finding.kind)) == ANATOMY
 
 
 def _asked(
