@@ -57,7 +57,7 @@ LIMITS = (
     "It is asked whether each entity is there at all, whether it ends where its outline does, and whether sides, "
     "declared appearance and relations hold. Names are judged only by where organs lie.",
     "An outline is called wrong where it is off by about a centimetre; less, or where two organs look alike, passes.",
-    "An entity is compared with the same place without it: two organs that look alike can trade places and both pass.",
+    "An entity is compared with the same place without it: neighbours that look alike can trade places and both pass.",
     "Regions reported as missing are places that the parse does not explain; they need not be disease.",
     "p-values hold for images like those of the calibration; another scanner, phase or body region can mislead them.",
 )
