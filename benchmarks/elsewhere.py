@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
 from synth.decoder import load_decoder
@@ -34,7 +33,6 @@ from synth.pipeline.audit import shipped_model
 from synth.pipeline.tiers import tiers_of
 from synth.residual.elsewhere import SURE, best_elsewhere
 from synth.residual.judge import NO_DECODER
-from synth.residual.presence import examine
 from synth.residual.verdict import MIN_VOXELS
 from synth.volume import resample
 
@@ -87,9 +85,7 @@ def claims(folder: Path, decoder: object) -> Iterator[Claim]:
     jittered = {i: jitter(m, parse.geometry, rng) for i, m in parse.masks.items()}
 
     def score(told: Parse, id: str) -> float:
-        generator = torch.Generator().manual_seed(0)
-        seen = examine(tier.decoder, tier.encoded, told, id, model.prior, generator=generator).evidence
-        return float(tier.judge.presence.score(seen.features, seen.name))
+        return tier.ask(told, id, model.prior, seed=0)[0]
 
     for entity in (e for e in parse.entities if e.kind is Kind.organ and e.id in parse.masks):
         for (family, severity), spec in FAULTS.items():

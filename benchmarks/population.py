@@ -26,13 +26,13 @@ from synth.parse import Kind, Parse
 from synth.parse.derive import derive_appearance
 from synth.phantom import make
 from synth.population import Population, usual_place, with_usual_look
+from synth.population.look import MEAN
 from synth.population.place import FILLED_BY_FAT
 from synth.volume import read_volume, resample
 
 HERE = Path(__file__).resolve().parent
 FIRST_PHANTOM = 93_000
 SPACING_MM = 4.0
-MEAN = "mean_attenuation"
 Found = dict[tuple[str, str, str, str], list[tuple[str, float]]]  # arena, organ, method, metric -> case, value
 
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from synth.benchmark.faults import auroc, fpr95
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
@@ -33,7 +32,6 @@ from synth.parse import Circumstance, Entity, Parse
 from synth.pipeline.audit import AuditOptions, audit, shipped_model
 from synth.pipeline.tiers import tiers_of
 from synth.residual.judge import AuditModel
-from synth.residual.presence import examine
 from synth.volume import Mask, Volume, read_labels, read_volume, resample
 from synth.volume.tissue import body_mask
 
@@ -90,12 +88,10 @@ def one(image: Volume, mask: Mask, decoder: FusedDecoder, model: AuditModel, pla
     def ask(claimed: Mask, into: dict[str, list[float]]) -> None:
         parse = with_tissues(scene(image, claimed), image)
         for tier in tiers:
-            generator = torch.Generator().manual_seed(0)
-            seen = examine(tier.decoder, tier.encoded, parse, "t", model.prior, generator=generator).evidence
-            score = tier.judge.presence.score(seen.features, ASKED_AS)
-            into.setdefault(METHODS[tier.number], []).append(float(score))
-        into.setdefault("l1", []).append(-float(seen.features.get("misfit", np.nan)))
-        into.setdefault("histogram", []).append(float(seen.features["prior_core"]))
+            score, seen = tier.ask(parse, "t", model.prior, seed=0)
+            into.setdefault(METHODS[tier.number], []).append(score)
+        into.setdefault("l1", []).append(-float(seen.evidence.features.get("misfit", np.nan)))
+        into.setdefault("histogram", []).append(float(seen.evidence.features["prior_core"]))
 
     for _ in range(JITTERS):
         ask(jitter(mask, image.geometry, rng), case.true)

@@ -30,6 +30,7 @@ from synth.errors import InputError
 from synth.parse import Kind, Parse
 from synth.pipeline.audit import AuditOptions, AuditReport, audit
 from synth.pipeline.parallel import each
+from synth.pipeline.resumable import claim
 from synth.residual.findings import EntityFinding, Findings, MissingFinding
 from synth.residual.judge import AuditModel
 from synth.volume import Mask, Volume, write_bytes
@@ -99,15 +100,7 @@ def run_verdicts(
 def _claim(folder: Path, options: VerdictOptions, weights: str) -> None:
     """Make the folder this run's, or refuse it. How many patients there are may change, what decides a line not."""
     plain = {**asdict(options), "families": None}  # a line does not depend on which others are asked for
-    wanted = {"verdicts": 1, "version": __version__, "options": json.loads(json.dumps(plain)), "weights": weights}
-    path = folder / SETTINGS
-    if path.is_file():
-        if json.loads(path.read_text("utf-8")) != wanted:
-            fix = "repeat the first command, or name a new folder"
-            raise InputError(str(folder), expected=f"the settings of its {SETTINGS}", got="others", fix=fix)
-    elif folder.exists() and (not folder.is_dir() or any(p for p in folder.iterdir() if p.name[0] != ".")):
-        raise InputError(str(folder), expected="a new folder or one to go on with", got="files", fix="name another")
-    write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
+    claim(folder, SETTINGS, {"verdicts": 1, "version": __version__, "options": plain, "weights": weights})
 
 
 def _baseline(path: Path, patients: int, spacing_mm: float) -> BetaPresence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, Self
@@ -17,7 +18,7 @@ Int32 = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class Trees:
+class Trees(ABC):
     """The nodes that every ensemble has; what a leaf holds is its own.
 
     Attributes:
@@ -66,6 +67,6 @@ class Trees:
         ordered = (children > np.flatnonzero(inner)) & (children < nodes)
         return nodes > 0 and bool(ordered.all()) and bool(((self.roots >= 0) & (self.roots < nodes)).all())
 
+    @abstractmethod
     def _leaves_fit(self) -> bool:
         """Whether every leaf has what it holds."""
-        raise NotImplementedError

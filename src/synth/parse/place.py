@@ -29,7 +29,7 @@ APART_MM = 4.0  # between findings
 STRETCH = {"round": 0.0, "oval": 0.3, "lobular": 0.12, "irregular": 0.2}
 ROUGHNESS = {"lobulated": 0.15, "irregular": 0.22, "spiculated": 0.25, "infiltrative": 0.25}  # share of the radius
 _SOLID = (Kind.organ, Kind.substructure, Kind.finding)
-_INSIDE = ("located_in", "part_of")
+HOSTING = ("located_in", "part_of")
 _SIDES = {
     "right_of": (0, 1),
     "left_of": (0, -1),
@@ -72,8 +72,13 @@ def place_undrawn(parse: Parse, seed: int, *, diameter_mm: float | None = None) 
     return parse
 
 
+def hosts_of(parse: Parse, id: str) -> list[str]:
+    """Ids of what an entity is said to lie in or to be part of."""
+    return [r.object for r in parse.relations if r.type in HOSTING and r.subject == id]
+
+
 def _hosts(parse: Parse, id: str) -> list[str]:
-    return [r.object for r in parse.relations if r.type in _INSIDE and r.subject == id and r.object in parse.masks]
+    return [i for i in hosts_of(parse, id) if i in parse.masks]
 
 
 @dataclass(frozen=True, eq=False)

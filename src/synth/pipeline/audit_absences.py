@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from synth.parse import Entity, Parse
 from synth.pipeline.audit_search import FoundRegion
 from synth.pipeline.tiers import Tier
@@ -14,7 +12,7 @@ from synth.residual.absences import Denied, denied_organs
 from synth.residual.findings import Candidate as CandidateName
 from synth.residual.findings import EntityFinding, MissingFinding, Verdict
 from synth.residual.intensity_prior import IntensityPrior
-from synth.residual.presence import Examined, examine
+from synth.residual.presence import Examined
 from synth.volume import Mask, Volume, resample_mask
 
 SURE = 0.0  # nats above which the image speaks for the organ
@@ -59,19 +57,11 @@ def search_absent(
     denied = denied_organs(tier.encoded.image, parse, prior, population)
     regions = []
     for outlines in denied.values():
-        asked = [(_asked(tier, parse, each, prior, seed=seed), each) for each in outlines]
+        asked = [(tier.ask(_claimed(parse, d.entity, d.mask), d.entity.id, prior, seed=seed), d) for d in outlines]
         if asked:
             ((score, found), best) = max(asked, key=lambda pair: pair[0][0])
             regions.append(_region(parse, score, best, found, tier.encoded.image, image))
     return SearchedAbsences(tuple(regions), frozenset(denied))
-
-
-def _asked(tier: Tier, parse: Parse, denied: Denied, prior: IntensityPrior, *, seed: int) -> tuple[float, Examined]:
-    """Nats by which the image is explained better with the organ there."""
-    claim = _claimed(parse, denied.entity, denied.mask)
-    generator = torch.Generator().manual_seed(seed)
-    found = examine(tier.decoder, tier.encoded, claim, denied.entity.id, prior, generator=generator)
-    return tier.judge.presence.score(found.evidence.features, denied.entity.name), found
 
 
 def _claimed(parse: Parse, own: Entity, mask: Mask) -> Parse:

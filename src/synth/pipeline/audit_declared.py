@@ -11,6 +11,7 @@ import numpy as np
 from synth.parse import Parse, Presence
 from synth.pipeline.audit_entities import AuditedEntity
 from synth.population import Population
+from synth.population.place import centre_of
 from synth.residual.attributes import CheckedAttribute, check_attributes
 from synth.residual.findings import EntityFinding, Point, Verdict
 from synth.residual.intensity_prior import IntensityPrior
@@ -63,18 +64,13 @@ class _Declared:
             entity.id: check_attributes(image, parse, entity, prior, np.random.default_rng([seed, number]))
             for number, entity in drawn.items()
         }
-        centres = {e.id: _centre(parse, e.id) for e in drawn.values()}
+        centres = {e.id: centre_of(parse, e.id) for e in drawn.values()}
         relations: dict[str, list[CheckedRelation]] = {}
         for each in check_relations(parse):
             relations.setdefault(each.relation.subject, []).append(each)
         labels: dict[str, SwappedSides | Misnamed] = {m.entity.id: m for m in misnamed(parse, population)}
         labels |= {each.entity.id: each for each in swapped_sides(parse)}
         return cls({i: some for i, some in attributes.items() if some}, relations, labels, centres)
-
-
-def _centre(parse: Parse, id: str) -> Point:
-    x, y, z = (float(v) for v in parse.masks[id].centroid_mm(parse.geometry))
-    return x, y, z
 
 
 def _judged(finding: EntityFinding, declared: _Declared, absent: set[str]) -> EntityFinding:

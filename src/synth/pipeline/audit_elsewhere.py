@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from synth.parse import Kind, Parse
 from synth.pipeline.audit_entities import AuditedEntity
@@ -14,7 +13,6 @@ from synth.pipeline.tiers import Tier
 from synth.residual.elsewhere import SURE, Elsewhere, best_elsewhere
 from synth.residual.findings import Verdict
 from synth.residual.judge import NO_DECODER, AuditModel
-from synth.residual.presence import examine
 from synth.residual.verdict import ANATOMY, family_of
 from synth.volume import Volume, resample_mask
 
@@ -45,10 +43,7 @@ def _asked(
     found = best_elsewhere(tier.encoded.image, parse, id, model.prior, model.judge(NO_DECODER))
     if found is None:
         return audited
-    generator = torch.Generator().manual_seed(seed)
-    told = parse.with_mask(id, found.mask)
-    seen = examine(tier.decoder, tier.encoded, told, id, model.prior, generator=generator).evidence
-    score = tier.judge.presence.score(seen.features, seen.name)
+    score, _ = tier.ask(parse.with_mask(id, found.mask), id, model.prior, seed=seed)
     if score <= SURE:
         return audited
     reason = f"something like it is there, but not as it is drawn: {_words(found, parse, id)} fits ({score:+.1f} nats)"

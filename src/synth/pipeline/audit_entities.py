@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from synth.contracts import Decoder
 from synth.parse import Entity, Parse, Presence
 from synth.pipeline.tiers import Tier, decided
@@ -21,7 +19,7 @@ from synth.residual.findings import CalibrationCell, Counterfactual, EntityFindi
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.leaning import WORDS
 from synth.residual.leaning import leaning as leaning_of
-from synth.residual.presence import Examined, examine
+from synth.residual.presence import Examined
 from synth.residual.verdict import NOT_CLAIMED, Judged, Scored, cannot_check, cannot_tell, family_of
 from synth.residual.verdict import judge as judged_together
 from synth.volume import Mask
@@ -105,13 +103,10 @@ def _ask(
     volume = _volume_ml(original, entity.id) or 0.0
     said: Examined | None = None
     for tier in tiers:
-        generator = torch.Generator().manual_seed(seed)
-        found = examine(tier.decoder, tier.encoded, parse, entity.id, prior, first=said, generator=generator)
-        said = found
-        score = tier.judge.presence.score(found.evidence.features, found.evidence.name)
-        scored = Scored(found.evidence.name, volume, score, tier.judge.calibration, family_of(entity.kind))
+        score, said = tier.ask(parse, entity.id, prior, seed=seed, first=said)
+        scored = Scored(said.evidence.name, volume, score, tier.judge.calibration, family_of(entity.kind))
         conformal = scored.conformal(needed)
-        answer = _Answer(tier.number, found, scored)
+        answer = _Answer(tier.number, said, scored)
         if decided(scored, None if conformal is None else conformal.p_value):
             break
     return answer

@@ -13,9 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from synth.contracts import Decoder, EncodedImage, Tiered
 from synth.errors import InputError
+from synth.parse import Parse
+from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import AuditModel, Judge
+from synth.residual.presence import Examined, examine
 from synth.residual.verdict import FINDINGS, Scored
 from synth.volume import Volume
 
@@ -31,6 +36,17 @@ class Tier:
     decoder: Decoder
     encoded: EncodedImage
     judge: Judge
+
+    def ask(
+        self, parse: Parse, id: str, prior: IntensityPrior, *, seed: int, first: Examined | None = None
+    ) -> tuple[float, Examined]:
+        """Is a drawn entity there? The score in nats, and what it was read from.
+
+        `first` is what the tier before has said of the same parse and entity; the parse is on the decoder's grid.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        found = examine(self.decoder, self.encoded, parse, id, prior, first=first, generator=generator)
+        return self.judge.presence.score(found.evidence.features, found.evidence.name), found
 
 
 def tiers_of(decoder: Decoder, image: Volume, model: AuditModel, asked: Sequence[int] | None) -> tuple[Tier, ...]:

@@ -18,6 +18,8 @@ import numpy as np
 
 from synth.parse import Attribute, Entity, Kind, Modality, Parse, Phase, Presence
 from synth.parse.attenuation import ABSOLUTE_HU, AGAINST_HOST_HU
+from synth.parse.place import hosts_of
+from synth.population.place import FAT
 from synth.population.record import Donor, FindingLook, Population
 
 SOURCE = "population"
@@ -27,7 +29,6 @@ LEAST_SHARED, NEAREST = 3, 0.25  # means that must be declared to choose by them
 LEAST_CHOICE = 3
 MOST_SPREAD_HU = 45.0  # between cases of one phase; of what varies more, gut with gas in it, a mean says nothing
 USED = (Kind.organ, Kind.substructure)
-FAT = "fat"
 
 
 def with_usual_look(parse: Parse, population: Population, seed: int) -> Parse:
@@ -90,17 +91,18 @@ class _Chosen:
     def organs(self, parse: Parse, declared: Mapping[str, float]) -> dict[str, float]:
         donors = [self.population.donors[k] for k in self.order]
         first = self._near(donors, parse, declared)
-        found: dict[str, float] = {}
+        known, found = dict(declared), dict[str, float]()
         # Parts after what they are parts of.
         for entity in sorted(_open(parse, declared), key=lambda e: e.kind is Kind.substructure):
             usual = _usual(entity, first, donors) if entity.kind in USED or entity.name == FAT else None
             if usual is not None:
-                whole = _whole(parse, entity, {**declared, **found})
+                whole = _whole(parse, entity, known)
                 apart = None if whole is None else _usual(whole, first, donors)
                 if whole is None or apart is None:
                     found[entity.id] = usual + self._shift(parse, entity)
                 else:
-                    found[entity.id] = usual + {**declared, **found}[whole.id] - apart
+                    found[entity.id] = usual + known[whole.id] - apart
+                known[entity.id] = found[entity.id]
         return found
 
     def _near(self, donors: Sequence[Donor], parse: Parse, declared: Mapping[str, float]) -> Donor:
@@ -131,7 +133,7 @@ class _Chosen:
     def _finding(self, parse: Parse, entity: Entity, organs: Mapping[str, float]) -> float | None:
         said = {a.type: a for a in parse.attributes_of(entity.id) if a.phase in (None, self.phase)}
         told = str(said["attenuation_class"].value) if "attenuation_class" in said else None
-        host = next((organs[i] for i in _hosts(parse, entity.id) if i in organs), None)
+        host = next((organs[i] for i in hosts_of(parse, entity.id) if i in organs), None)
         look = self._look(entity.name, told)
         if look is None:
             return None if told is None else _allowed(host, told, host)
@@ -151,10 +153,6 @@ class _Chosen:
                     if wanted[0] in (None, look.name) and wanted[1] in (None, look.attenuation_class):
                         return look
         return None
-
-
-def _hosts(parse: Parse, id: str) -> list[str]:
-    return [r.object for r in parse.relations if r.type in ("located_in", "part_of") and r.subject == id]
 
 
 def _usual(entity: Entity, first: Donor, donors: Sequence[Donor]) -> float | None:

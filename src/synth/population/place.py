@@ -93,9 +93,14 @@ def centres_of(parse: Parse) -> dict[str, Triple]:
     for entity in parse.entities:
         whole = entity.kind is Kind.organ and entity.id in parse.masks and not entity.truncated
         if whole and not parse.masks[entity.id].is_empty:
-            x, y, z = (float(v) for v in parse.masks[entity.id].centroid_mm(parse.geometry))
-            found[entity.name] = (x, y, z)
+            found[entity.name] = centre_of(parse, entity.id)
     return found
+
+
+def centre_of(parse: Parse, id: str) -> Triple:
+    """Centroid of a drawn entity, mm."""
+    x, y, z = (float(v) for v in parse.masks[id].centroid_mm(parse.geometry))
+    return x, y, z
 
 
 def _mapped(donor: Mapping[str, Place], own: Mapping[str, Triple], name: str) -> tuple[Floats, Floats] | None:

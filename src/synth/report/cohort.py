@@ -24,6 +24,7 @@ from synth.pipeline.audit import AuditOptions, shipped_model
 from synth.pipeline.audit_files import audit
 from synth.pipeline.cases import Case, Reading, find_cases
 from synth.pipeline.parallel import each_apart
+from synth.pipeline.resumable import claim
 from synth.report.cohort_table import CohortRow, Status, write_table
 from synth.report.folder import FINDINGS, save_report
 from synth.residual.findings import Findings
@@ -146,22 +147,10 @@ class _Run:
 
 def _claim(folder: Path, options: CohortOptions, weights: str) -> None:
     """Make the folder this run's, or refuse it; remove what a killed run left half-written."""
-    wanted = {
-        "cohort": 1,
-        "version": __version__,
-        "options": json.loads(json.dumps(asdict(options.audit))),
-        "weights": weights,
-    }
-    path = folder / SETTINGS
-    if path.is_file():
-        if json.loads(path.read_text("utf-8")) != wanted:
-            fix = "repeat the first command, or name a new folder"
-            raise InputError(str(folder), expected=f"the settings of its {SETTINGS}", got="others", fix=fix)
-    elif folder.exists() and (not folder.is_dir() or any(p for p in folder.iterdir() if p.name[0] != ".")):
-        raise InputError(str(folder), expected="a new folder or one to go on with", got="files", fix="name another")
+    settings = {"cohort": 1, "version": __version__, "options": asdict(options.audit), "weights": weights}
+    claim(folder, SETTINGS, settings)
     for left in (*(folder / CASES).glob(".*"), *(folder / ROWS).glob(".*")):
         shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
-    write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
     (folder / CASES).mkdir(exist_ok=True)
 
 

@@ -21,13 +21,13 @@ import numpy as np
 
 from synth.parse import VOCABULARY, Entity, Kind, Parse
 from synth.population import Place, Population
-from synth.population.place import usual_centre
+from synth.population.place import centre_of, usual_centre
+from synth.population.record import Triple
 
 FAR_MM, FAR_SHARED_MM = 45.0, 20.0
 NEAR_MM, NEARER = 25.0, 0.5
 OFF_MM, MOST_OFF = 35.0, 20  # entities further off do not place others; so many at most are left out for that
 SIZES = (0.5, 2.0)  # of the entity along each axis, against the usual organ
-Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def misnamed(parse: Parse, population: Population) -> tuple[Misnamed, ...]:
         [('kidney_left', 'kidney_left')]
     """
     organs = {e.id: e for e in parse.entities if _whole(parse, e)}
-    centres = {i: _centre(parse, i) for i in organs}
+    centres = {i: centre_of(parse, i) for i in organs}
     shared = {name for name, count in Counter(e.name for e in organs.values()).items() if count > 1}
     alone = {e.name: centres[e.id] for e in organs.values() if e.name not in shared}
     good = _in_place(alone, population)
@@ -94,11 +94,6 @@ def _in_place(centres: dict[str, Triple], population: Population) -> dict[str, T
 def _whole(parse: Parse, entity: Entity) -> bool:
     drawn = entity.id in parse.present_ids and entity.id in parse.masks and not parse.masks[entity.id].is_empty
     return drawn and entity.kind is Kind.organ and not (entity.truncated or parse.masks[entity.id].touches_border)
-
-
-def _centre(parse: Parse, id: str) -> Triple:
-    x, y, z = (float(v) for v in parse.masks[id].centroid_mm(parse.geometry))
-    return x, y, z
 
 
 def _off(centre: Triple, name: str, landmarks: Mapping[str, Triple], population: Population) -> float | None:

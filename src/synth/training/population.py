@@ -13,6 +13,8 @@ from synth.interop import with_tissues
 from synth.parse import Entity, Kind, Parse
 from synth.parse.derive import derive_appearance
 from synth.population import Donor, FindingLook, Place, Population
+from synth.population.look import MEAN
+from synth.population.place import FAT
 from synth.training.cases import read_set
 from synth.training.config import TrainConfig
 from synth.volume import Volume, resample
@@ -20,7 +22,6 @@ from synth.volume import Volume, resample
 GRADED = ("steatosis_grade",)
 """Categories of an organ that say how bright it is."""
 LEAST_CASES = 2  # of a category, to tell by how much
-MEAN, FAT = "mean_attenuation", "fat"
 Log = Callable[[str], None]
 Graded = list[tuple[Donor, dict[tuple[str, str], str]]]
 
