@@ -1,11 +1,12 @@
 """Declared attributes and relations against image and masks: true claims under jittered outlines, and planted faults.
 
-    python benchmarks/declared.py DATA [--phantoms 12]      (DATA: a folder laid out like openkbp/validation)
+    python benchmarks/declared.py DATA [--phantoms 24]      (DATA: a folder laid out like openkbp/validation)
 
 On real CT each organ's mean, spread and edges are declared as measured under its own outline, and audited
 under a jittered one; a fault is 4 to 10 tolerances off. On phantoms, with jittered outlines, the declared categories of
-attenuation, the spatial relations and the sides, against flipped categories, turned relations and relations to
-something else, and swapped sides.
+attenuation, grades of steatosis, rises after contrast medium, spatial relations and sides, against flipped attributes,
+turned relations and relations to something else, and swapped sides. "steatosis_grade_far" are flips by two grades or
+three.
 `auroc` of the score, `power`: share of the faults called wrong, `false_alarms`: of the true claims. Writes
 `declared.json` beside this file.
 """
@@ -33,6 +34,8 @@ from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Attribute, Parse
 from synth.parse.derive import derive_appearance, derive_relations
 from synth.phantom import make
+from synth.population import Population
+from synth.residual.against_usual import COMPARED, STEATOSIS
 from synth.residual.attributes import MEASURED, CheckedAttribute, check_attributes
 from synth.residual.judge import AuditModel
 from synth.residual.relations import CheckedRelation, check_relations
@@ -43,6 +46,8 @@ HERE = Path(__file__).resolve().parent
 FIRST_PHANTOM = 61_000
 SPACING_MM = 3.0
 FAULTS = 3  # a claim
+PLANTED = ("attenuation_class", *COMPARED)
+FAR, FAR_GRADES = "steatosis_grade_far", 2
 TOLERANCES = (4.0, 10.0)
 
 
@@ -72,7 +77,7 @@ def checked(parse: Parse, image: Volume, rng: np.random.Generator, only: set[str
     """The checked attributes of the entities `only`."""
     prior = audit_model().prior
     for i in sorted(only & set(parse.present_ids)):
-        yield from check_attributes(image, parse, parse.entity(i), prior, rng)
+        yield from check_attributes(image, parse, parse.entity(i), prior, Population.load(), rng)
 
 
 def declared_numbers(image: Volume, parse: Parse, rng: np.random.Generator) -> Case:
@@ -104,21 +109,10 @@ def off(a: Attribute, rng: np.random.Generator) -> Attribute:
 
 
 def planted(image: Volume, parse: Parse, rng: np.random.Generator) -> Case:
-    """Categories and relations of a phantom."""
-    case: Case = {"attenuation_class": Found()}
+    """Categories, grades, rises and relations of a phantom."""
     relations = [r.changed(derived=False) for r in derive_relations(parse).relations]
     claimed = jittered(parse.replace(relations=relations), rng)
-    classes = [a for a in parse.attributes if a.type == "attenuation_class" and not a.derived]
-    ids = {a.entity for a in classes}
-    for told in (claimed, *(flipped(claimed, a, rng) for a in classes for _ in range(FAULTS))):
-        for c in checked(told, image, rng, ids):
-            if c.attribute.type != "attenuation_class" or c.z is None:
-                continue
-            mine = (c.z, c.wrong is True)
-            if told is claimed:
-                case["attenuation_class"].true.append(mine)
-            elif c.attribute not in classes:
-                case["attenuation_class"].faults.append(mine)
+    case = flips(image, claimed, rng)
     case["sides"] = sides(claimed, rng)
     for c in check_relations(claimed):
         note(case, c, "true")
@@ -132,6 +126,33 @@ def planted(image: Volume, parse: Parse, rng: np.random.Generator) -> Case:
         for c in check_relations(only):
             note(case, c, "faults")
     return case
+
+
+def flips(image: Volume, claimed: Parse, rng: np.random.Generator) -> Case:
+    """The attributes that a phantom declares, as they are and flipped one at a time."""
+    case: Case = {name: Found() for name in (*PLANTED, FAR)}
+    told = [a for a in claimed.attributes if a.type in PLANTED and not a.derived]
+    for c in checked(claimed, image, rng, {a.entity for a in told}):
+        if c.attribute in told and c.z is not None:
+            for name in names_of(c.attribute, c.attribute):
+                case[name].true.append((c.z, c.wrong is True))
+    for a in told:
+        for _ in range(FAULTS):
+            wrong = flipped(claimed, a, rng)
+            for c in checked(wrong, image, rng, {a.entity}):
+                if c.attribute.type == a.type and c.z is not None:
+                    for name in names_of(c.attribute, a):
+                        case[name].faults.append((c.z, c.wrong is True))
+    return case
+
+
+def names_of(declared: Attribute, true: Attribute) -> tuple[str, ...]:
+    """Under which names a claim is counted."""
+    if declared.type != STEATOSIS:
+        return (declared.type,)
+    grades = [int(str(a.value)[1:]) for a in (declared, true)]
+    far = declared == true or abs(grades[0] - grades[1]) >= FAR_GRADES
+    return (STEATOSIS, FAR) if far else (STEATOSIS,)
 
 
 def sides(parse: Parse, rng: np.random.Generator) -> Found:
@@ -191,7 +212,7 @@ def main() -> None:
     """Measure, write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--phantoms", type=int, default=12)
+    parser.add_argument("--phantoms", type=int, default=24)
     asked = parser.parse_args()
     started = time.monotonic()
     real, made = [], []
@@ -202,8 +223,8 @@ def main() -> None:
         phantom = make(seed, spacing_mm=(SPACING_MM,) * 3)
         made.append(planted(phantom.image, phantom.parse.without_derived(), np.random.default_rng([2, seed])))
     rows = [*rows_of("openkbp", "flip_attribute", real)]
-    classes = [{k: v for k, v in case.items() if k == "attenuation_class"} for case in made]
-    edges = [{k: v for k, v in case.items() if k != "attenuation_class"} for case in made]
+    classes = [{k: v for k, v in case.items() if k in (*PLANTED, FAR)} for case in made]
+    edges = [{k: v for k, v in case.items() if k not in (*PLANTED, FAR)} for case in made]
     rows += [*rows_of("phantoms", "flip_attribute", classes), *rows_of("phantoms", "wrong_relation", edges)]
     sha = audit_model().sha256
     command = f"python benchmarks/declared.py {asked.data.name} --phantoms {asked.phantoms}"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from synth.fault import jitter
-from synth.parse import Attribute, Circumstance, Entity, Parse
+from synth.parse import Attribute, Circumstance, Entity, Parse, Phase
 from synth.parse.derive import derive_appearance
+from synth.population import Population
 from synth.residual.attributes import MEASURED, CheckedAttribute, check_attributes
 from synth.residual.intensity_prior import IntensityPrior
 from synth.volume import Geometry, Mask, Volume
@@ -38,7 +39,7 @@ def prior() -> IntensityPrior:
 
 
 def _check(image: Volume, parse: Parse, prior: IntensityPrior, id: str = "a") -> tuple[CheckedAttribute, ...]:
-    return check_attributes(image, parse, parse.entity(id), prior, np.random.default_rng(0))
+    return check_attributes(image, parse, parse.entity(id), prior, Population.load(), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(("value", "wrong"), [(10.0, False), (14.0, False), (80.0, True), (-60.0, True)])
@@ -114,3 +115,46 @@ def test_a_mean_that_the_population_does_not_have_is_not_plausible(prior: Intens
         (found,) = _check(_image(), told, prior, "liver")
         assert found.plausible is plausible
         assert ("unusual" in found.reason) is not plausible
+
+
+SPLEEN = Mask.from_box(SHAPE, (33, 6, 6), np.ones((6, 26, 26), bool))
+
+
+def _fatty(liver_hu: float, grade: str, phase: Phase | None, spleen_hu: float = 50.0) -> tuple[Volume, Parse]:
+    array = _image(lesion_hu=liver_hu, organ_hu=liver_hu).array.copy()
+    array[SPLEEN.slices] = np.random.default_rng(1).normal(spleen_hu, 8.0, SPLEEN.box.shape)
+    told = Attribute(entity="liver", type="steatosis_grade", value=grade)
+    parse = _parse(told, circumstance=Circumstance(modality="CT", phase=phase))
+    return Volume(array, GRID, "CT", "HU"), parse.with_entity(Entity(id="spleen", name="spleen"), SPLEEN)
+
+
+@pytest.mark.parametrize(
+    ("liver_hu", "grade", "wrong"), [(58, "S0", False), (58, "S3", True), (6, "S3", False), (6, "S0", True)]
+)
+def test_a_grade_of_steatosis_is_compared_with_the_spleen(
+    prior: IntensityPrior, liver_hu: float, grade: str, wrong: bool
+) -> None:
+    (found,) = _check(*_fatty(liver_hu, grade, Phase.unenhanced), prior, "liver")
+    assert found.wrong is wrong
+    assert found.measured == pytest.approx(liver_hu - 50.0, abs=8.0)
+
+
+def test_without_a_phase_or_a_spleen_no_grade_is_judged(prior: IntensityPrior) -> None:
+    image, parse = _fatty(6.0, "S0", None)
+    (found,) = _check(image, parse, prior, "liver")
+    assert (found.wrong, found.reason) == (None, "the image's contrast phase is not known")
+    image, parse = _fatty(6.0, "S0", Phase.unenhanced)
+    (found,) = _check(image, parse.without("spleen"), prior, "liver")
+    assert (found.wrong, found.reason) == (None, "nothing to compare it with")
+
+
+@pytest.mark.parametrize(("rise", "wrong"), [(5.0, False), (70.0, True)])
+def test_a_rise_after_contrast_is_taken_from_what_is_seen(prior: IntensityPrior, rise: float, wrong: bool) -> None:
+    told = Attribute(entity="a", type="enhancement", value=rise, phase=Phase.portal_venous)
+    parse = _parse(told, circumstance=Circumstance(modality="CT", phase=Phase.portal_venous))
+    (found,) = _check(_image(lesion_hu=25.0), parse, prior)
+    assert found.wrong is wrong
+    (other,) = _check(
+        _image(lesion_hu=25.0), parse.replace(circumstance=Circumstance(modality="CT", phase=Phase.arterial)), prior
+    )
+    assert other.wrong is None  # the attribute speaks of another phase

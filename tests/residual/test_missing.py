@@ -53,12 +53,15 @@ def test_an_organ_that_is_falsely_denied_is_proposed(world):
     assert tried.contrast.total() > 0
 
 
-def test_an_image_that_is_its_own_render_has_no_unexplained_region(world):
+def test_an_image_that_is_its_own_render_has_no_region_that_the_render_leaves_unexplained(world):
     toy = world.toy_patient(72)
     body = body_mask(toy.image)
     perfect = HeldOut(toy.image.array, np.ones_like(toy.image.array), body)
     assert not perfect.standardised(toy.image.array).any()
-    assert find(toy.image, toy.parse, perfect, world.prior()) == ()
+    # What stands out from its own organ is tried all the same: here noise, a few voxels of it at most.
+    found = find(toy.image, toy.parse, perfect, world.prior())
+    assert not any(c.peak for c in found)
+    assert sum(c.mask.voxels for c in found) < 12
 
 
 def test_nothing_outside_the_body_is_searched(world):

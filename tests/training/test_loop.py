@@ -118,6 +118,24 @@ def test_the_audits_knowledge_is_fitted_by_a_command_and_says_what_it_was_fitted
         model.judge("latent")
 
 
+def test_a_part_of_the_audits_knowledge_is_fitted_anew_and_the_rest_stays(phantoms: Path, tmp_path: Path) -> None:
+    _train("audit", phantoms, tmp_path / "whole")
+    before = AuditModel.load(tmp_path / "whole" / "weights").judge("direct").to_json()
+    keep = ("--keep", str(tmp_path / "whole" / "weights"))
+    _train("audit", phantoms, tmp_path / "drift", *keep, "--only", "drift")
+    after = AuditModel.load(tmp_path / "drift" / "weights").judge("direct").to_json()
+    # One case has no others to be compared with.
+    assert after["facts"].pop("drift") == {"usual": [], "distances": []}
+    before["facts"].pop("drift")
+    assert after == before
+    for only, complaint in (("search", "expected some findings that were left out"), ("fusion", "search or drift")):
+        arguments = ["train", "audit", str(CONFIGS / "audit.toml"), "--phantoms", str(phantoms), *keep, "--only", only]
+        result = CliRunner().invoke(app, [*arguments, "--run", str(tmp_path / only)])
+        assert result.exit_code == 2
+        assert complaint in result.stderr
+        assert not (tmp_path / only / "weights").exists()
+
+
 def test_a_run_stopped_between_its_last_checkpoint_and_its_export_exports_when_called_again(
     phantoms: Path, tmp_path: Path
 ) -> None:

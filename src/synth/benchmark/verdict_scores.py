@@ -31,7 +31,6 @@ OWN = {  # the score behind each verdict; a label has none
     "wrong_attribute": "attribute",
     "wrong_relation": "relation",
 }
-UNMEASURED = ("steatosis", "enhancement")  # attributes that the audit has no score for
 BESIDE = ("presence", "l1", "histogram", "ks")  # scored of masks that are wrong, whichever way
 FALSE_REGIONS = 0.5  # a scan, at which sensitivity is read
 Unit = Sequence[AuditLine]  # all audits of one patient
@@ -163,7 +162,7 @@ def _methods(lines: Sequence[AuditLine]) -> dict[str, str]:
         return {"ours": "presence", "l1": "l1"}
     own = OWN.get(lines[0].planted[0].expected)
     if own in ("attribute", "relation"):
-        return {} if lines[0].family in UNMEASURED else {"ours": own}
+        return {"ours": own}
     beside = {name: name for name in BESIDE if name != own}
     return beside if own is None else {"ours": own, **beside}
 

@@ -201,12 +201,15 @@ def _scores(finding: EntityFinding) -> dict[str, float]:
 def _regions(report: AuditReport, place: Mask | None) -> Iterator[SaidRegion]:
     for finding in _ordered(report.findings):
         mask, score = report.regions[finding.id].mask, finding.score
-        hit = place is not None and (
-            mask.dice(place) >= FOUND_DICE or mask.overlap(place) >= FOUND_SHARE * max(mask.voxels, 1)
-        )
+        hit = place is not None and found_at(mask, place)
         nan = float("nan")
         scores = {"presence": nan if score is None else score, "l1": finding.evidence.get("residual_mean", nan)}
         yield SaidRegion(finding.verdict is not None, hit, _finite(scores))
+
+
+def found_at(region: Mask, place: Mask) -> bool:
+    """Whether a region is what was left out at a place: enough overlap, or most of the region on it."""
+    return region.dice(place) >= FOUND_DICE or region.overlap(place) >= FOUND_SHARE * max(region.voxels, 1)
 
 
 def _ordered(findings: Findings) -> Sequence[MissingFinding]:

@@ -41,11 +41,16 @@ def train(
     prior: Annotated[
         Path | None, typer.Option(help="audit: take the intensities of this audit folder, do not count again.")
     ] = None,
+    keep: Annotated[Path | None, typer.Option(help="audit: keep this audit folder but for what --only names.")] = None,
+    only: Annotated[
+        str,
+        typer.Option(help="audit, with --keep: fit search (for what is left out) or drift (what is usual of a case)."),
+    ] = "search",
     as_json: JsonOption = False,
 ) -> None:
     """Train, averaging the weights, until the config's steps or minutes; a second call resumes the run."""
     from synth.residual import AuditModel
-    from synth.training.audit import fit_audit
+    from synth.training.audit import ANEW, fit_audit
     from synth.training.config import TrainConfig
     from synth.training.dynamics import fit_dynamics
     from synth.training.loop import speaks
@@ -65,8 +70,13 @@ def train(
     run = run or Path("runs") / settings.name
     out = weights or run / "weights"
     if task == "audit":
-        known = AuditModel.load(prior).prior if prior else None
-        facts = fit_audit(settings, out, log=log, prior=known)
+        if only not in ANEW:
+            raise InputError("--only", expected=" or ".join(ANEW), got=only, fix="choose one of these")
+        if keep is not None:
+            facts = ANEW[only](settings, out, keep, log=log)
+        else:
+            known = AuditModel.load(prior).prior if prior else None
+            facts = fit_audit(settings, out, log=log, prior=known)
         emit({"weights": str(out), "facts": facts}, as_json, f"weights in {out}")
         return
     if task in ("dynamics", "population"):

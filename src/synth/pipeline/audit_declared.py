@@ -61,7 +61,7 @@ class _Declared:
             if entity.presence is Presence.present and entity.id in parse.masks and not parse.masks[entity.id].is_empty
         }
         attributes = {
-            entity.id: check_attributes(image, parse, entity, prior, np.random.default_rng([seed, number]))
+            entity.id: check_attributes(image, parse, entity, prior, population, np.random.default_rng([seed, number]))
             for number, entity in drawn.items()
         }
         centres = {e.id: centre_of(parse, e.id) for e in drawn.values()}

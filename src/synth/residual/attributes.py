@@ -6,7 +6,8 @@ compared with all of them,
 
     z = |declared - median| / sqrt(tolerance² + (2 sd)²),      wrong above 2.5, open between 1.25 and 2.5
 
-The tolerance is that of the attribute's type. Texture is not asked about: an outline that takes in a little of the
+The tolerance is that of the attribute's type. A fatty liver and a rise after contrast medium are compared with other
+patients (`against_usual`). Texture is not asked about: an outline that takes in a little of the
 border moves it further than any disease. What was derived from this very image agrees with it by construction and is
 not asked about either.
 """
@@ -22,6 +23,8 @@ from synth.fault import jitter
 from synth.parse import Attribute, Entity, Kind, Parse
 from synth.parse.attenuation import ABSOLUTE_HU, AGAINST_HOST_HU
 from synth.parse.derive.appearance import measured_appearance
+from synth.population import Population
+from synth.residual.against_usual import COMPARED, STEATOSIS, phase_of, usual_difference, usual_unenhanced
 from synth.residual.intensity_prior import CORE, EDGES, IntensityPrior
 from synth.residual.relations import SHARE, share_inside
 from synth.volume import Volume
@@ -30,6 +33,7 @@ WRONG, HOLDS = 2.5, 1.25
 OUTLINES = 8
 SPREADS = 2.0  # standard deviations of the outlines that a value may be off
 MEASURED = ("mean_attenuation", "attenuation_spread", "edge_sharpness")
+ASKED = (*MEASURED, "attenuation_class", *COMPARED)
 USUAL = (0.01, 0.99)  # quantiles of the population's voxels between which a mean is plausible
 CLASS_TOLERANCE_HU = 10.0
 
@@ -67,14 +71,25 @@ class CheckedAttribute:
 
 
 def check_attributes(
-    image: Volume, parse: Parse, entity: Entity, prior: IntensityPrior, rng: np.random.Generator
+    image: Volume,
+    parse: Parse,
+    entity: Entity,
+    prior: IntensityPrior,
+    population: Population,
+    rng: np.random.Generator,
 ) -> tuple[CheckedAttribute, ...]:
     """Every declared attribute of one present, delineated entity; image and parse share a grid."""
     declared = [a for a in parse.attributes_of(entity.id) if not a.derived]
     if not declared:
         return ()
     seen = _Seen.of(image, parse, entity, rng) if any(_askable(a, parse) for a in declared) else None
-    return tuple(_checked(a, parse, entity, seen, prior) for a in declared)
+    spleen = _mean_of(image, parse, "spleen") if any(a.type == STEATOSIS for a in declared) else None
+    return tuple(
+        _compared(a, parse, entity, seen, spleen, population)
+        if a.type in COMPARED and seen is not None and _askable(a, parse)
+        else _checked(a, parse, entity, seen, prior)
+        for a in declared
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +113,7 @@ def _askable(attribute: Attribute, parse: Parse) -> bool:
     phase = parse.circumstance.phase
     if attribute.phase is not None and attribute.phase is not phase:
         return False
-    return attribute.type in MEASURED or attribute.type == "attenuation_class"
+    return attribute.type in ASKED
 
 
 def _checked(
@@ -139,6 +154,35 @@ def _checked_class(attribute: Attribute, seen: _Seen) -> CheckedAttribute:
     )
 
 
+def _compared(
+    attribute: Attribute, parse: Parse, entity: Entity, seen: _Seen, spleen: float | None, population: Population
+) -> CheckedAttribute:
+    """A grade of steatosis or a rise after contrast, against what other patients have."""
+    values = seen.values.get("mean_attenuation", ())
+    phase = phase_of(attribute, parse)
+    if not values or phase is None:
+        reason = "too small to be measured" if not values else "the image's contrast phase is not known"
+        return CheckedAttribute(attribute, None, None, None, None, reason)
+    mean, spread = float(np.median(values)), SPREADS * float(np.std(values))
+    if attribute.type == STEATOSIS:
+        usual = usual_difference(population, phase, str(attribute.value)) if entity.name == "liver" else None
+        measured, told = (float("nan"), "") if spleen is None else (mean - spleen, "against the spleen")
+    else:
+        usual = usual_unenhanced(population, entity.name)
+        measured, told = mean - float(attribute.value), "without it"
+    if usual is None or not np.isfinite(measured):
+        return CheckedAttribute(attribute, None, None, None, None, "nothing to compare it with")
+    z = usual.off(measured, spread)
+    reason = f"declared {attribute.value}: {usual.mean:+.0f} HU {told} is usual, seen {measured:+.0f} HU"
+    return CheckedAttribute(attribute, measured, z, _wrong(z), None, reason)
+
+
+def _mean_of(image: Volume, parse: Parse, name: str) -> float | None:
+    """Mean HU of the one present, delineated entity of a name."""
+    there = [e for e in parse.by_name(name) if e.id in parse.present_ids and e.id in parse.masks]
+    return measured_appearance(parse, there[0], image).get("mean_attenuation") if len(there) == 1 else None
+
+
 def _z(off: float, tolerance: float, values: tuple[float, ...]) -> float:
     return float(off / np.hypot(tolerance, SPREADS * np.std(values)))
 
@@ -148,7 +192,7 @@ def _wrong(z: float) -> bool | None:
 
 
 def _not_asked(attribute: Attribute, parse: Parse) -> str:
-    if attribute.type not in MEASURED and attribute.type != "attenuation_class":
+    if attribute.type not in ASKED:
         return "nothing here measures it"
     told = parse.circumstance.phase
     assert attribute.phase is not None  # else it would have been asked about

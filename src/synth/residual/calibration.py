@@ -19,20 +19,19 @@ from synth.errors import InputError
 from synth.fault import jitter, move_onto, random_move
 from synth.parse import Entity, Kind, Parse, Relation
 from synth.residual.conformal import Calibration, CalibrationScore
+from synth.residual.drift import FACT, Reference, reference
 from synth.residual.fusion import Fusion
-from synth.residual.held_out import render_held_out
 from synth.residual.hosts import findings_of
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import Judge
-from synth.residual.missing import Tried, attempt, find
 from synth.residual.presence import examine
+from synth.residual.searching import CandidateSample, Key, Searched, fit_search, folds_of
 from synth.residual.verdict import cannot_check
 from synth.volume import Mask
 from synth.volume.tissue import body_mask
 
-FOLDS = 5
+UNTOUCHED = "untouched"
 MOVES_MM = ((8.0, 16.0), (16.0, 32.0), (32.0, 64.0))
-FOUND_DICE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +62,6 @@ class Sample:
     features: Mapping[str, float]
 
 
-@dataclass(frozen=True, eq=False)
-class CandidateSample:
-    """A region that the search brought up, and whether a lesion had been taken out there."""
-
-    case: str
-    name: str
-    truth: bool
-    features: Mapping[str, float]
-
-
 @dataclass(frozen=True)
 class Plan:
     """How much to draw from each case.
@@ -94,7 +83,7 @@ class Collected:
     """What was drawn so far; `candidates` is by (case, deletion), the undamaged parse under deletion -1."""
 
     samples: list[Sample] = field(default_factory=list)
-    candidates: dict[tuple[str, int], list[CandidateSample]] = field(default_factory=dict)
+    candidates: dict[Key, list[CandidateSample]] = field(default_factory=dict)
 
 
 def collect(
@@ -116,7 +105,8 @@ def collect(
         for claim in _claims(case, decoder, rng, plan):
             out.samples.append(asked.sample(claim))
         if search:
-            _collect_candidates(asked, rng, plan, out)
+            searched = Searched(case.name, decoder, case.encoded, case.body, prior, generator)
+            out.candidates.update(searched.groups(case.parse, rng, plan.deletions))
     return out
 
 
@@ -128,18 +118,29 @@ def fit_judge(collected: Collected, decoder: Decoder, facts: Mapping[str, object
     """
     samples = collected.samples
     presence = _fit(samples)
-    truth = [s for s in samples if s.truth]
-    scores = _cross_fitted(samples)
-    calibration = Calibration(
-        tuple(CalibrationScore(s.name, s.volume_ml, score) for s, score in zip(samples, scores, strict=True) if s.truth)
-    )
-    missing, most = _fit_missing(collected.candidates)
+    scored = [(s, score) for s, score in zip(samples, _cross_fitted(samples), strict=True) if s.truth]
+    calibration = Calibration(tuple(CalibrationScore(s.name, s.volume_ml, score) for s, score in scored))
+    missing, most = fit_search(collected.candidates)
     said = {
-        "true claims": len(truth),
-        "false claims": len(samples) - len(truth),
+        "true claims": len(scored),
+        "false claims": len(samples) - len(scored),
         "cases": len({s.case for s in samples}),
+        FACT: usual_cases(samples).to_json(),
     }
     return Judge(decoder.weights_sha256, presence, calibration, missing, most, {**said, **dict(facts or {})})
+
+
+def usual_cases(samples: Sequence[Sample]) -> Reference:
+    """What is usual among the cases: scores of their untouched entities, none from a fusion that has seen its case."""
+    untouched: dict[str, list[CalibrationScore]] = {}
+    true: dict[str, list[CalibrationScore]] = {}
+    for s, score in zip(samples, _cross_fitted(samples), strict=True):
+        if s.truth:
+            found = CalibrationScore(s.name, s.volume_ml, score)
+            true.setdefault(s.case, []).append(found)
+            if s.origin == UNTOUCHED:
+                untouched.setdefault(s.case, []).append(found)
+    return reference(untouched, true)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,14 +167,6 @@ class _Asked:
         volume = claim.parse.masks[claim.entity].voxels * claim.parse.geometry.voxel_ml
         name = claim.parse.entity(claim.entity).name
         return Sample(self.case.name, name, volume, claim.truth, claim.origin, examined.evidence.features)
-
-    def search(self, parse: Parse) -> list[Tried]:
-        held_out = render_held_out(self.decoder, self.case.encoded, parse, self.case.body, generator=self.generator)
-        found = find(self.case.encoded.image, parse, held_out, self.prior)
-        tried = [
-            attempt(c, self.decoder, self.case.encoded, parse, self.prior, generator=self.generator) for c in found
-        ]
-        return [t for t in tried if t is not None]
 
 
 def _claims(case: CalibrationCase, decoder: Decoder, rng: np.random.Generator, plan: Plan) -> Iterable[_Claim]:
@@ -237,55 +230,16 @@ def _blob(shape: tuple[int, int, int], spacing_mm: float, rng: np.random.Generat
     return Mask.from_box(shape, (0, 0, 0), (x / radii[0]) ** 2 + (y / radii[1]) ** 2 + (z / radii[2]) ** 2 <= 1.0)
 
 
-def _collect_candidates(asked: _Asked, rng: np.random.Generator, plan: Plan, out: Collected) -> None:
-    """Search the complete parse, then the parse less one lesion at a time."""
-    case, parse = asked.case, asked.case.parse
-    out.candidates[case.name, -1] = [CandidateSample(case.name, t.name, False, t.features) for t in asked.search(parse)]
-    lesions = [i for i in parse.present_ids if parse.entity(i).kind is Kind.finding]
-    for number, lesion in enumerate(rng.permutation(lesions)[: plan.deletions]):
-        gone = parse.masks[str(lesion)]
-        tried = asked.search(parse.without(str(lesion)))
-        out.candidates[case.name, number] = [
-            CandidateSample(case.name, t.name, t.candidate.mask.dice(gone) >= FOUND_DICE, t.features) for t in tried
-        ]
-
-
 def _fit(samples: Sequence[Sample]) -> Fusion:
     return Fusion.fit([s.features for s in samples], [s.truth for s in samples], [s.name for s in samples])
 
 
-def _folds(cases: Iterable[str]) -> dict[str, int]:
-    return {case: k % FOLDS for k, case in enumerate(sorted(set(cases)))}
-
-
 def _cross_fitted(samples: Sequence[Sample]) -> list[float]:
     """Each sample's score under a fusion that has not seen its case; under one of all where there is one case only."""
-    folds = _folds(s.case for s in samples)
+    folds = folds_of(s.case for s in samples)
     fusions = {}
     for k in set(folds.values()):
         others = [s for s in samples if folds[s.case] != k]
         enough = {s.truth for s in others} == {True, False}
         fusions[k] = _fit(others if enough else samples)
     return [fusions[folds[s.case]].score(s.features, s.name) for s in samples]
-
-
-def _fit_missing(
-    candidates: Mapping[tuple[str, int], Sequence[CandidateSample]],
-) -> tuple[Fusion | None, tuple[float, ...]]:
-    """The fusion over candidates, and the highest cross-fitted score of each complete parse."""
-    rows = [c for group in candidates.values() for c in group]
-    if {c.truth for c in rows} != {True, False}:
-        return None, ()
-    folds = _folds(c.case for c in rows)
-
-    def fit(chosen: Sequence[CandidateSample]) -> Fusion:
-        return Fusion.fit([c.features for c in chosen], [c.truth for c in chosen], [c.name for c in chosen], l2=3e-2)
-
-    everything = fit(rows)
-    most = []
-    for k in sorted(set(folds.values())):
-        others = [c for c in rows if folds[c.case] != k]
-        fusion = fit(others) if {c.truth for c in others} == {True, False} else everything
-        complete = [group for (case, deletion), group in candidates.items() if deletion < 0 and folds.get(case, 0) == k]
-        most += [max((fusion.score(c.features, c.name) for c in group), default=-20.0) for group in complete]
-    return everything, tuple(most)

@@ -46,3 +46,13 @@ def findings_of(host: str | None) -> tuple[str, ...]:
         return ANYWHERE
     nearest = VOCABULARY.nearest(host, FINDINGS)
     return ANYWHERE if nearest is None else FINDINGS[nearest]
+
+
+def has_findings(host: str) -> bool:
+    """Whether findings of its own are known for an organ of this name.
+
+    Example:
+        >>> has_findings("liver"), has_findings("aorta")
+        (True, False)
+    """
+    return VOCABULARY.nearest(host, FINDINGS) is not None

@@ -14,16 +14,14 @@ import numpy as np
 from scipy import stats
 
 from synth.parse import VOCABULARY
-from synth.residual.calibration import Collected, Sample
+from synth.residual.calibration import UNTOUCHED, Collected, Sample
 from synth.residual.conformal import POOL, Calibration, CalibrationScore, scores_needed
 from synth.residual.drift import FACT, reference
 from synth.residual.findings import Verdict
 from synth.residual.judge import Judge
+from synth.residual.searching import most_suspicious
 from synth.residual.verdict import Scored, family_of
 from synth.residual.verdict import judge as judged_together
-
-UNTOUCHED = "untouched"
-NOTHING_FOUND = -20.0  # score of the most suspicious region where the search brought up none
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,8 @@ def refit(judge: Judge, collected: Collected, decoder_sha256: str, facts: Mappin
     """The judge with the site's scores in place of its own."""
     scored = _by_case(judge, collected.samples)
     untouched = _by_case(judge, [s for s in collected.samples if s.origin == UNTOUCHED])
-    most = tuple(_most_suspicious(judge, group) for (_, k), group in collected.candidates.items() if k < 0)
+    fusion = judge.missing or judge.presence
+    most = tuple(most_suspicious(fusion, group) for (_, k), group in collected.candidates.items() if k < 0)
     said = {"cases": len(scored), "true claims": sum(map(len, scored.values())), **facts}
     return replace(
         judge,
@@ -147,8 +146,3 @@ def _by_case(judge: Judge, samples: Sequence[Sample]) -> dict[str, list[Calibrat
 def _flags(scores: Sequence[CalibrationScore], calibration: Calibration, alpha: float) -> int:
     claims = [Scored(s.name, s.volume_ml, s.score, calibration, _family(s.name)) for s in scores]
     return sum(j.verdict is Verdict.hallucinated for j in judged_together(claims, alpha))
-
-
-def _most_suspicious(judge: Judge, group: Sequence[Any]) -> float:
-    fusion = judge.missing or judge.presence
-    return max((fusion.score(c.features, c.name) for c in group), default=NOTHING_FOUND)

@@ -5,16 +5,18 @@ The prior counts the training cases; the fusion and the calibration see held-out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from synth.contracts import Decoder
+from synth.contracts import Decoder, Tiered
 from synth.decoder import FusedDecoder, load_decoder
+from synth.errors import InputError
 from synth.parse import Kind
 from synth.pipeline.parallel import each
 from synth.residual import (
@@ -28,6 +30,9 @@ from synth.residual import (
     collect,
     fit_judge,
 )
+from synth.residual.calibration import usual_cases
+from synth.residual.drift import FACT
+from synth.residual.searching import CandidateSample, Groups, Key, Searched, fit_search
 from synth.training.cases import read_set
 from synth.training.config import TrainConfig
 from synth.volume import Mask, resample
@@ -54,9 +59,85 @@ def fit_audit(
         # The direct decoder's answers are a part of the fused one's: nothing needs to be asked again.
         judges["direct"] = fit_judge(_without(collected, LATENT), decoder.direct, said)
     judges[NO_DECODER] = fit_judge(_without(collected, DECODERS), decoder, said)
-    facts: dict[str, Any] = {name: dict(judge.facts) for name, judge in judges.items()}
-    AuditModel(prior, judges).save(folder, facts)
+    return _saved(AuditModel(prior, judges), folder)
+
+
+def fit_search_of(config: TrainConfig, folder: Path, audit: Path, *, log: Callable[[str], None]) -> dict[str, Any]:
+    """Write the audit model `audit` with its search for missing findings fitted anew, and nothing else.
+
+    Raises:
+        InputError: no case brings up a finding that was left out.
+    """
+    model = AuditModel.load(audit)
+    decoder = load_decoder(str(config.model.get("decoder", "direct")))
+    log(f"{decoder.name}: searching")
+    groups = _searches(config, decoder, model.prior)
+    log(f"{decoder.name}: {sum(map(len, groups.values()))} regions in {len(groups)} searches")
+    judges = {name: _searching_anew(judge, _kept_of(groups, name, decoder)) for name, judge in model.judges.items()}
+    return _saved(AuditModel(model.prior, judges), folder)
+
+
+def fit_drift_of(config: TrainConfig, folder: Path, audit: Path, *, log: Callable[[str], None]) -> dict[str, Any]:
+    """Write the audit model `audit` with what is usual of a case measured anew for its first tier, and nothing else.
+
+    Raises:
+        InputError: it was not calibrated for the config's decoder.
+    """
+    model = AuditModel.load(audit)
+    decoder = load_decoder(str(config.model.get("decoder", "direct")))
+    first = decoder.first if isinstance(decoder, Tiered) else decoder
+    judge = model.judge(first.name)
+    log(f"{first.name}: collecting claims")
+    collected, cases = _collect(replace(config, model={**config.model, "search": []}), first, model.prior)
+    known = usual_cases(collected.samples)
+    log(f"{first.name}: {len(known.distances)} of {cases} cases")
+    judges = {**model.judges, first.name: replace(judge, facts={**judge.facts, FACT: known.to_json()})}
+    return _saved(AuditModel(model.prior, judges), folder)
+
+
+ANEW = {"search": fit_search_of, "drift": fit_drift_of}
+"""What of an audit model can be fitted by itself."""
+
+
+def _saved(model: AuditModel, folder: Path) -> dict[str, Any]:
+    """Write it; returns the facts that are for reading."""
+    facts = {name: {k: v for k, v in j.facts.items() if k != FACT} for name, j in model.judges.items()}
+    model.save(folder, facts)
     return facts
+
+
+def _searching_anew(judge: Judge, groups: Groups) -> Judge:
+    missing, most = fit_search(groups)
+    if missing is None:
+        expected = "some findings that were left out among the regions, and some regions that are none"
+        raise InputError("search", expected=expected, got="one kind", fix="give more cases with findings")
+    return replace(judge, missing=missing, most_suspicious=most)
+
+
+def _kept_of(groups: Groups, judge: str, decoder: Decoder) -> Groups:
+    """The features that a judge may read: all, those without the latent decoder's, or those of no decoder."""
+    prefixes = () if judge == decoder.name else DECODERS if judge == NO_DECODER else LATENT
+    return {k: [replace(c, features=_fewer(c.features, prefixes)) for c in group] for k, group in groups.items()}
+
+
+def _searches(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> Groups:
+    """Every case of the sets that calibrate the search, shared among `workers` processes."""
+    searched = [s for s in config.validation if s.layout in config.model.get("search", [])]
+    chosen = [case for settings in searched for case in read_set(settings)]
+    deletions = int(config.loss.get("deletions", Plan().deletions))
+
+    def one(number: int) -> Groups:
+        name, image, parse = chosen[number]
+        small = resample(image, image.geometry.with_spacing(config.spacing_mm))
+        case = CalibrationCase.of(name, decoder.encode(small), parse)
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + number)
+        search = Searched(name, decoder, case.encoded, case.body, prior, generator)
+        return search.groups(case.parse, np.random.default_rng([config.seed, number]), deletions)
+
+    found: dict[Key, Sequence[CandidateSample]] = {}
+    for part in each(one, range(len(chosen)), int(config.model.get("workers", 1))):
+        found.update(part)
+    return found
 
 
 def _images(config: TrainConfig) -> Iterator[tuple[NDArray[np.float32], dict[str, Mask]]]:
@@ -92,10 +173,14 @@ def _collect(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> tu
 
 
 def _without(collected: Collected, prefixes: tuple[str, ...]) -> Collected:
-    def kept(features: Mapping[str, float]) -> dict[str, float]:
-        return {k: v for k, v in features.items() if not k.startswith(prefixes)}
-
     return Collected(
-        [replace(s, features=kept(s.features)) for s in collected.samples],
-        {k: [replace(c, features=kept(c.features)) for c in group] for k, group in collected.candidates.items()},
+        [replace(s, features=_fewer(s.features, prefixes)) for s in collected.samples],
+        {
+            k: [replace(c, features=_fewer(c.features, prefixes)) for c in group]
+            for k, group in collected.candidates.items()
+        },
     )
+
+
+def _fewer(features: Mapping[str, float], prefixes: tuple[str, ...]) -> dict[str, float]:
+    return {k: v for k, v in features.items() if not k.startswith(prefixes)}

@@ -1,0 +1,110 @@
+"""How the search for what a parse leaves out is fitted: complete parses, and the same less one finding.
+
+Outlines are jittered in all of them, as those of a parser are: with exact ones nothing but findings would stand out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from synth.contracts import Decoder, EncodedImage
+from synth.fault import jitter
+from synth.parse import Kind, Parse
+from synth.residual.fusion import Fusion
+from synth.residual.held_out import render_held_out
+from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.missing import Tried, attempt, find
+from synth.volume import Mask
+
+FOLDS = 5
+FOUND_DICE = 0.2
+COMPLETE = -1  # stands for the number of the finding that was left out
+NOTHING_FOUND = -20.0  # score of the most suspicious region where the search brought up none
+
+Key = tuple[str, int]
+"""The case, and which of its findings was left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateSample:
+    """A region that the search brought up, and whether a finding had been left out there."""
+
+    case: str
+    name: str
+    truth: bool
+    features: Mapping[str, float]
+
+
+Groups = Mapping[Key, Sequence[CandidateSample]]
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """One image, prepared to be searched under several parses."""
+
+    name: str
+    decoder: Decoder
+    encoded: EncodedImage
+    body: Mask
+    prior: IntensityPrior
+    generator: torch.Generator
+
+    def groups(self, parse: Parse, rng: np.random.Generator, deletions: int) -> dict[Key, list[CandidateSample]]:
+        """Search the complete parse, then the parse less one finding at a time; `parse` is correct and on the grid."""
+        masks = {i: m if m.is_empty else jitter(m, parse.geometry, rng) for i, m in parse.masks.items()}
+        rough = parse.replace(masks=masks)
+        out = {(self.name, COMPLETE): [self._sample(t, None) for t in self._search(rough)]}
+        findings = [i for i in parse.present_ids if parse.entity(i).kind is Kind.finding]
+        for number, gone in enumerate(map(str, rng.permutation(findings)[:deletions])):
+            tried = self._search(rough.without(gone))
+            out[self.name, number] = [self._sample(t, parse.masks[gone]) for t in tried]
+        return out
+
+    def _search(self, parse: Parse) -> list[Tried]:
+        held_out = render_held_out(self.decoder, self.encoded, parse, self.body, generator=self.generator)
+        found = find(self.encoded.image, parse, held_out, self.prior)
+        tried = (attempt(c, self.decoder, self.encoded, parse, self.prior, generator=self.generator) for c in found)
+        return [t for t in tried if t is not None]
+
+    def _sample(self, tried: Tried, gone: Mask | None) -> CandidateSample:
+        there = gone is not None and tried.candidate.mask.dice(gone) >= FOUND_DICE
+        return CandidateSample(self.name, tried.name, there, tried.features)
+
+
+def fit_search(groups: Groups) -> tuple[Fusion | None, tuple[float, ...]]:
+    """The fusion over candidates, and the highest cross-fitted score of each complete parse."""
+    rows = [c for group in groups.values() for c in group]
+    if {c.truth for c in rows} != {True, False}:
+        return None, ()
+    folds = folds_of(c.case for c in rows)
+    everything = _fit(rows)
+    most = []
+    for k in sorted(set(folds.values())):
+        others = [c for c in rows if folds[c.case] != k]
+        fusion = _fit(others) if {c.truth for c in others} == {True, False} else everything
+        complete = [group for (case, gone), group in groups.items() if gone < 0 and folds.get(case, 0) == k]
+        most += [most_suspicious(fusion, group) for group in complete]
+    return everything, tuple(most)
+
+
+def most_suspicious(fusion: Fusion, group: Sequence[CandidateSample]) -> float:
+    """The highest score of a search."""
+    return max((fusion.score(c.features, c.name) for c in group), default=NOTHING_FOUND)
+
+
+def folds_of(cases: Iterable[str]) -> dict[str, int]:
+    """Each case's fold, the same whatever their order.
+
+    Example:
+        >>> folds_of(["b", "a", "b"])
+        {'a': 0, 'b': 1}
+    """
+    return {case: k % FOLDS for k, case in enumerate(sorted(set(cases)))}
+
+
+def _fit(chosen: Sequence[CandidateSample]) -> Fusion:
+    return Fusion.fit([c.features for c in chosen], [c.truth for c in chosen], [c.name for c in chosen], l2=3e-2)
