@@ -16,12 +16,13 @@ from synth.benchmark.remembered import remembering
 from synth.benchmark.result import Row
 from synth.benchmark.verdict_confusion import confusion
 from synth.benchmark.verdict_faults import PLANS, TRUE, Plan, Planted, plant
-from synth.benchmark.verdict_phantoms import LESIONS_MM, Truth, draw_truth
+from synth.benchmark.verdict_phantoms import Truth, draw_truth
 from synth.benchmark.verdict_record import AuditLine, SaidEntity, SaidRegion, add_line, read_lines
 from synth.benchmark.verdict_scores import rows_of
 from synth.benchmark.verdicts import VerdictOptions, run_verdicts
 from synth.decoder import DirectDecoder
 from synth.errors import InputError
+from synth.phantom.patients import LESIONS_MM
 from synth.pipeline.audit import AuditOptions, audit, shipped_model
 
 

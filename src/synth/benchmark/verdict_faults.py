@@ -28,11 +28,12 @@ from functools import partial
 
 import numpy as np
 
-from synth.benchmark.verdict_phantoms import LESIONS_MM, LIVER_LESIONS, Truth
+from synth.benchmark.verdict_phantoms import Truth
 from synth.errors import InputError
 from synth.fault import Expectation, Faulted, FaultSpec, inject
 from synth.parse import Attribute, Kind, Parse
 from synth.parse.derive.appearance import measured_appearance
+from synth.phantom.patients import LESIONS_MM, LIVER_LESIONS
 from synth.phantom.spec import REMOVABLE
 from synth.residual.verdict import MIN_VOXELS
 

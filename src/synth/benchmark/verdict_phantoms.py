@@ -16,21 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from synth.fault import jitter, smooth_noise
-from synth.parse import Entity, Kind, Parse, Presence
-from synth.phantom import LesionSpec, PhantomSpec, make, sample_spec
-from synth.phantom.spec import REMOVABLE
+from synth.parse import Entity, Kind, Parse
+from synth.phantom import PhantomSpec, make
+from synth.phantom.patients import LESIONS_MM, slab, spec_with_lesions, within
 from synth.residual.verdict import MIN_VOXELS
 from synth.volume import Mask, Slices3, Volume
 
 FIRST_SEED, SEEDS = 95_000, 5_000  # below them trainings and other benchmarks draw
-LESIONS_MM: Mapping[str, tuple[float, float]] = {
-    "12-16 mm": (12.0, 16.0),
-    "16-24 mm": (16.0, 24.0),
-    "24-36 mm": (24.0, 36.0),
-}
-LIVER_LESIONS = ("liver_cyst", "metastasis", "hepatocellular_carcinoma", "liver_hemangioma")
-ASKED = 1.1  # of a diameter: a lesion is an ellipsoid with that as its longest axis, and its organ may cut it
-HEIGHT_MM = 128.0  # of the slab: most of the liver and of the kidneys
 UNSEEN_GRAIN_HU, UNSEEN_GRAIN_MM = 20.0, 6.0
 
 
@@ -60,7 +52,7 @@ def draw_truth(seed: int, *, spacing_mm: float = 4.0, unseen: bool = False) -> T
     whole = make(seed, spec=replace(spec, absent=()), spacing_mm=spacing)
     made = make(seed, spec=spec, spacing_mm=spacing)
     box = slab(made.parse)
-    outlines = _within(made.parse, box)
+    outlines = within(made.parse, box)
     image = made.image.cropped(box)
     if unseen:
         image = _grained(image, outlines, rng)
@@ -71,16 +63,8 @@ def draw_truth(seed: int, *, spacing_mm: float = 4.0, unseen: bool = False) -> T
 
 
 def draw_spec(seed: int, rng: np.random.Generator, *, unseen: bool = False) -> PhantomSpec:
-    """A sampled patient without one organ, with a lesion of each size in the liver or in a kidney that is left."""
-    gone = str(rng.choice(REMOVABLE))
-    kidneys = [k for k in ("kidney_left", "kidney_right") if k != gone]
-    lesions = []
-    for low, high in LESIONS_MM.values():
-        kidney = str(rng.choice(kidneys))
-        in_kidney = rng.random() < 0.25
-        name = kidney.replace("kidney", "kidney_cyst") if in_kidney else str(rng.choice(LIVER_LESIONS))
-        lesions.append(LesionSpec(name, kidney if in_kidney else "liver", float(rng.uniform(low, high)) * ASKED))
-    spec = replace(sample_spec(seed), field_of_view="abdomen", absent=(gone,), lesions=tuple(lesions))
+    """The patient of `spec_with_lesions`, or one outside of everything that is sampled."""
+    spec = spec_with_lesions(seed, rng)
     return _unseen(spec, rng) if unseen else spec
 
 
@@ -96,25 +80,6 @@ def _unseen(spec: PhantomSpec, rng: np.random.Generator) -> PhantomSpec:
         noise_hu=float(rng.uniform(21, 26)),
         kernel_mm=float(rng.uniform(1.8, 2.3)),
     )
-
-
-def slab(parse: Parse) -> Slices3:
-    """The body from side to side, `HEIGHT_MM` high around kidneys, spleen and lesions."""
-    around = [i for i in ("kidney_left", "kidney_right", "spleen") if i in parse.masks]
-    around += [i for i in parse.present_ids if parse.entity(i).kind is Kind.finding]
-    middle = float(np.mean([parse.masks[i].centroid_voxel()[2] for i in around]))
-    size = parse.geometry.shape[2]
-    count = min(size, round(HEIGHT_MM / parse.geometry.spacing_mm[2]))
-    low = max(0, min(round(middle) - count // 2, size - count))
-    x, y, _ = parse.masks["body"].slices
-    return x, y, slice(low, low + count)
-
-
-def _within(parse: Parse, box: Slices3) -> Parse:
-    """The parse of the slab, without what lies outside and without segments of organs: no image shows those."""
-    cut = parse.cropped(box)
-    gone = [e.id for e in cut.entities if e.presence is Presence.not_assessed or e.kind is Kind.substructure]
-    return cut.without(*gone)
 
 
 def _grained(image: Volume, parse: Parse, rng: np.random.Generator) -> Volume:

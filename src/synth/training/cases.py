@@ -1,6 +1,7 @@
 """Training cases: images with their scene on the decoder's grid.
 
-A set is a folder in one of `LAYOUTS`; adding a layout is one function and one line here.
+A set is a folder in one of `LAYOUTS`, or patients that are drawn as they are needed; adding a layout is one function
+and one line here.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from synth.interop import import_labels, with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse, load_bundle
 from synth.parse.derive import derive_appearance, derive_relations
+from synth.phantom.patients import make_with_lesions
 from synth.training.prepared import INDEX, Case, Prepared, StoredCases, digest, store
 from synth.training.scanner import another_scanner
 from synth.volume import Volume, read_volume, resample
@@ -189,10 +191,20 @@ def _labelled(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:
     yield folder.name, image, parse
 
 
+def _with_lesions(first: Path) -> Iterator[tuple[str, Volume, Parse]]:
+    """No folder: patients drawn now, from the number that the path is on; a `limit` ends them."""
+    if not first.name.isdigit():
+        raise InputError("path", expected="the number of the first patient", got=str(first), fix="correct the config")
+    for seed in count(int(first.name)):
+        phantom = make_with_lesions(seed)
+        yield f"patient {seed}", phantom.image, phantom.parse
+
+
 LAYOUTS: dict[str, Callable[[Path], Iterator[tuple[str, Volume, Parse]]]] = {
     "openkbp": _openkbp,
     "openkbp-held-out": _openkbp_held_out,
     "generated": _generated,
     "generated-held-out": _generated_held_out,
     "labelled": _labelled,
+    "with-lesions": _with_lesions,
 }
