@@ -5,7 +5,7 @@ The prior counts the training cases; the fusion and the calibration see held-out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from synth.contracts import Decoder, Tiered
 from synth.decoder import FusedDecoder, load_decoder
 from synth.errors import InputError
-from synth.parse import Kind
+from synth.parse import Kind, Parse
 from synth.pipeline.parallel import each
 from synth.residual import (
     NO_DECODER,
@@ -35,8 +35,9 @@ from synth.residual.drift import FACT
 from synth.residual.searching import CandidateSample, Groups, Key, Searched, fit_search
 from synth.training.cases import read_set
 from synth.training.config import TrainConfig
-from synth.volume import Mask, resample
+from synth.volume import Mask, Volume, resample
 
+SEARCH_STREAM = 88_000  # of random numbers: what is searched shares none with the claims
 LATENT = ("decoder_latent",)
 DECODERS = ("decoder_", "contrast_", "misfit")  # features that a decoder was asked for
 
@@ -52,7 +53,8 @@ def fit_audit(
     decoder = load_decoder(str(config.model.get("decoder", "direct")))
     log(f"{decoder.name}: collecting claims")
     collected, cases = _collect(config, decoder, prior)
-    log(f"{decoder.name}: {len(collected.samples)} claims on {cases} cases")
+    log(f"{decoder.name}: {len(collected.samples)} claims on {cases} cases; searching")
+    collected.candidates.update(_searches(config, decoder, prior))
     said = {"sets": [s.layout for s in config.validation]}
     judges: dict[str, Judge] = {decoder.name: fit_judge(collected, decoder, said)}
     if isinstance(decoder, FusedDecoder):
@@ -88,7 +90,7 @@ def fit_drift_of(config: TrainConfig, folder: Path, audit: Path, *, log: Callabl
     first = decoder.first if isinstance(decoder, Tiered) else decoder
     judge = model.judge(first.name)
     log(f"{first.name}: collecting claims")
-    collected, cases = _collect(replace(config, model={**config.model, "search": []}), first, model.prior)
+    collected, cases = _collect(config, first, model.prior)
     known = usual_cases(collected.samples)
     log(f"{first.name}: {len(known.distances)} of {cases} cases")
     judges = {**model.judges, first.name: replace(judge, facts={**judge.facts, FACT: known.to_json()})}
@@ -120,21 +122,19 @@ def _kept_of(groups: Groups, judge: str, decoder: Decoder) -> Groups:
     return {k: [replace(c, features=_fewer(c.features, prefixes)) for c in group] for k, group in groups.items()}
 
 
-def _searches(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> Groups:
+def _searches(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> dict[Key, list[CandidateSample]]:
     """Every case of the sets that calibrate the search, shared among `workers` processes."""
-    searched = [s for s in config.validation if s.layout in config.model.get("search", [])]
-    chosen = [case for settings in searched for case in read_set(settings)]
+    searched = config.model.get("search", [])
+    chosen = [case for settings in config.validation if settings.layout in searched for case in read_set(settings)]
     deletions = int(config.loss.get("deletions", Plan().deletions))
 
-    def one(number: int) -> Groups:
-        name, image, parse = chosen[number]
-        small = resample(image, image.geometry.with_spacing(config.spacing_mm))
-        case = CalibrationCase.of(name, decoder.encode(small), parse)
-        generator = torch.Generator().manual_seed(config.seed * 100_003 + number)
-        search = Searched(name, decoder, case.encoded, case.body, prior, generator)
-        return search.groups(case.parse, np.random.default_rng([config.seed, number]), deletions)
+    def one(number: int) -> dict[Key, list[CandidateSample]]:
+        case, stream = _case(config, decoder, chosen[number]), SEARCH_STREAM + number
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + stream)
+        search = Searched(case.name, decoder, case.encoded, case.body, prior, generator)
+        return search.groups(case.parse, np.random.default_rng([config.seed, stream]), deletions)
 
-    found: dict[Key, Sequence[CandidateSample]] = {}
+    found: dict[Key, list[CandidateSample]] = {}
     for part in each(one, range(len(chosen)), int(config.model.get("workers", 1))):
         found.update(part)
     return found
@@ -155,21 +155,27 @@ def _images(config: TrainConfig) -> Iterator[tuple[NDArray[np.float32], dict[str
 
 def _collect(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> tuple[Collected, int]:
     """Claims about every held-out case, the cases shared among `workers` processes."""
-    chosen = [(settings.layout, *case) for settings in config.validation for case in read_set(settings)]
+    only_searched = config.model.get("only_searched", [])
+    chosen = [
+        case for settings in config.validation if settings.layout not in only_searched for case in read_set(settings)
+    ]
     plan = Plan(**{k: int(v) for k, v in config.loss.items()})
-    searched = config.model.get("search", [])
 
     def one(number: int) -> Collected:
-        layout, name, image, parse = chosen[number]
-        small = resample(image, image.geometry.with_spacing(config.spacing_mm))
-        case = CalibrationCase.of(name, decoder.encode(small), parse)
-        return collect([case], decoder, prior, seed=config.seed + number, plan=plan, search=layout in searched)
+        case = _case(config, decoder, chosen[number])
+        return collect([case], decoder, prior, seed=config.seed + number, plan=plan, search=False)
 
     merged = Collected()
     for part in each(one, range(len(chosen)), int(config.model.get("workers", 1))):
         merged.samples.extend(part.samples)
-        merged.candidates.update(part.candidates)
     return merged, len(chosen)
+
+
+def _case(config: TrainConfig, decoder: Decoder, read: tuple[str, Volume, Parse]) -> CalibrationCase:
+    name, image, parse = read
+    return CalibrationCase.of(
+        name, decoder.encode(resample(image, image.geometry.with_spacing(config.spacing_mm))), parse
+    )
 
 
 def _without(collected: Collected, prefixes: tuple[str, ...]) -> Collected:
