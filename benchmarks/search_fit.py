@@ -28,7 +28,8 @@ from synth.residual.candidate import Candidate
 from synth.residual.fusion import Fusion
 from synth.residual.held_out import render_held_out
 from synth.residual.intensity_prior import IntensityPrior
-from synth.residual.missing import ANY, ORDER, apart, candidates
+from synth.residual.judge import ANY
+from synth.residual.missing import ORDER, apart, candidates
 from synth.volume import write_bytes
 from synth.volume.tissue import body_mask
 

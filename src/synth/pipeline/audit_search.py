@@ -46,18 +46,12 @@ def search_regions(
     for candidate in find(tier.encoded.image, parse, held_out, prior):
         made = attempt(candidate, tier.decoder, tier.encoded, parse, prior, generator=generator)
         if made is not None:
-            tried.append((_score(made, tier.judge), made))
+            tried.append((tier.judge.missing_score(made.features, made.name), made))
     tried.sort(key=lambda pair: (-pair[0], pair[1].candidate.focus))
     return tuple(
         _region(f"missing_{number}", score, made, parse, tier.judge, image, alpha)
         for number, (score, made) in enumerate(tried[:SHOWN], start=1)
     )
-
-
-def _score(tried: Tried, judge: Judge) -> float:
-    if judge.missing is None:
-        return judge.presence.score(tried.evidence.features, tried.name)
-    return judge.missing.score(tried.features, tried.name)
 
 
 def _region(

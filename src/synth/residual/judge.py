@@ -19,6 +19,7 @@ from synth.residual.fusion import Fusion
 from synth.residual.intensity_prior import IntensityPrior
 from synth.volume import write_bytes
 
+ANY = "finding"  # regions are judged as findings, whatever they are called: of most names a search sees one or two
 NO_DECODER = "prior"  # the judge that is told nothing by a decoder: what the population alone can say
 CONFIG, PRIOR, FUSION = "config.json", "prior.safetensors", "fusion.json"
 
@@ -41,6 +42,12 @@ class Judge:
     missing: Fusion | None = None
     most_suspicious: tuple[float, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def missing_score(self, features: Mapping[str, float], name: str) -> float:
+        """Score of a region that the parse leaves out, in nats; as an entity's where no search was fitted."""
+        if self.missing is None:
+            return self.presence.score(features, name)
+        return self.missing.score(features, ANY)
 
     def missing_p_value(self, score: float) -> float | None:
         """Share of complete parses in which some region scores at least this high."""

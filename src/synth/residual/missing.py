@@ -27,12 +27,12 @@ from synth.residual.fusion import Fusion
 from synth.residual.held_out import HeldOut, unexplained
 from synth.residual.hosts import findings_of
 from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.judge import ANY
 from synth.residual.on_grid import on_grid
 from synth.residual.stand_out import Zone, standing
 from synth.volume import Mask, Volume
 
 ORDER = Path(__file__).with_name("search.json")
-ANY = "finding"  # the name under which the order was fitted: it knows no others
 THRESHOLD = 1.2  # of the smoothed residual, in units of the decoder's spread
 MOST = 12  # candidates tried with the decoder
 BY_RENDER = 3  # of them, those that the render explains least among the rest

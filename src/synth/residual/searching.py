@@ -17,6 +17,7 @@ from synth.parse import Kind, Parse
 from synth.residual.fusion import Fusion
 from synth.residual.held_out import render_held_out
 from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.judge import ANY
 from synth.residual.missing import Tried, attempt, find
 from synth.volume import Mask
 
@@ -87,13 +88,13 @@ def fit_search(groups: Groups) -> tuple[Fusion | None, tuple[float, ...]]:
         others = [c for c in rows if folds[c.case] != k]
         fusion = _fit(others) if {c.truth for c in others} == {True, False} else everything
         complete = [group for (case, gone), group in groups.items() if gone < 0 and folds.get(case, 0) == k]
-        most += [most_suspicious(fusion, group) for group in complete]
+        most += [most_suspicious(fusion.score(c.features, ANY) for c in group) for group in complete]
     return everything, tuple(most)
 
 
-def most_suspicious(fusion: Fusion, group: Sequence[CandidateSample]) -> float:
+def most_suspicious(scores: Iterable[float]) -> float:
     """The highest score of a search."""
-    return max((fusion.score(c.features, c.name) for c in group), default=NOTHING_FOUND)
+    return max(scores, default=NOTHING_FOUND)
 
 
 def folds_of(cases: Iterable[str]) -> dict[str, int]:
@@ -107,4 +108,4 @@ def folds_of(cases: Iterable[str]) -> dict[str, int]:
 
 
 def _fit(chosen: Sequence[CandidateSample]) -> Fusion:
-    return Fusion.fit([c.features for c in chosen], [c.truth for c in chosen], [c.name for c in chosen], l2=3e-2)
+    return Fusion.fit([c.features for c in chosen], [c.truth for c in chosen], [ANY] * len(chosen), l2=0.1)

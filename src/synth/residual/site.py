@@ -68,8 +68,8 @@ def refit(judge: Judge, collected: Collected, decoder_sha256: str, facts: Mappin
     """The judge with the site's scores in place of its own."""
     scored = _by_case(judge, collected.samples)
     untouched = _by_case(judge, [s for s in collected.samples if s.origin == UNTOUCHED])
-    fusion = judge.missing or judge.presence
-    most = tuple(most_suspicious(fusion, group) for (_, k), group in collected.candidates.items() if k < 0)
+    complete = [group for (_, k), group in collected.candidates.items() if k < 0]
+    most = tuple(most_suspicious(judge.missing_score(c.features, c.name) for c in group) for group in complete)
     said = {"cases": len(scored), "true claims": sum(map(len, scored.values())), **facts}
     return replace(
         judge,
