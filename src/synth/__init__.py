@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from synth.pipeline.audit_files import audit
     from synth.pipeline.forecast import forecast
     from synth.pipeline.preflight import preflight
+    from synth.pipeline.prior_alignment import PriorVisit
     from synth.pipeline.render import RenderPipeline
     from synth.report.calibrate import calibrate
     from synth.report.cohort import audit_cohort
@@ -54,6 +55,7 @@ __all__ = [
     "Mask",
     "Parse",
     "Presence",
+    "PriorVisit",
     "Relation",
     "RenderPipeline",
     "SynthError",
@@ -87,6 +89,7 @@ _HOMES = {
     "audit_cohort": "synth.report.cohort",
     "forecast": "synth.pipeline.forecast",
     "preflight": "synth.pipeline.preflight",
+    "PriorVisit": "synth.pipeline.prior_alignment",
     "RenderPipeline": "synth.pipeline.render",
     "Geometry Mask Volume read_labels read_volume write_volume": "synth.volume",
 }

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from synth.cli.app import app
-from synth.parse import Entity, Parse, save_bundle
+from synth.parse import Entity, Parse, load_bundle, save_bundle
 from synth.phantom import make
 from synth.volume import Geometry, Mask, Volume, write_labels, write_volume
 
@@ -72,6 +72,29 @@ def test_the_same_seed_gives_the_same_files(case, audited, tmp_path):
     assert _run("audit", case / "ct.nii.gz", case / "parse", "-o", tmp_path / "b", "--no-search").exit_code == 0
     for name in ("findings.json", "report.html"):
         assert (tmp_path / "b" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_prior_visit_finds_what_was_left_out(case, tmp_path):
+    parse = load_bundle(case / "parse").without("spleen")
+    save_bundle(parse, tmp_path / "before")
+    save_bundle(parse.without("kidney_left"), tmp_path / "now")
+    told = _run(
+        *("audit", case / "ct.nii.gz", tmp_path / "now", "-o", tmp_path / "out", "--json", "--tiers", 1),
+        *("--prior-visit", tmp_path / "before", "--prior-image", case / "ct.nii.gz"),
+    )
+    assert told.exit_code == 0, told.output
+    payload = json.loads(told.stdout)
+    (missing,) = [m for m in payload["missing"] if m["prior"]]
+    assert missing["prior"] == "kidney_left"
+    assert (tmp_path / "out" / missing["mask"]).is_file()
+    assert payload["prior_visit"]["alignment"]["shift_mm"] < 1.0
+
+
+def test_the_image_of_a_prior_visit_alone_is_refused(case, tmp_path):
+    result = _run(
+        *("audit", case / "ct.nii.gz", case / "parse", "-o", tmp_path / "x", "--prior-image", case / "ct.nii.gz")
+    )
+    assert "--prior-visit" in _refused(result, tmp_path / "x")
 
 
 def test_findings_can_fail_a_pipeline(case, audited, tmp_path):

@@ -23,6 +23,7 @@ from synth.cli.output import FINDINGS_EXIT, JsonOption, emit, log, progress
 
 if TYPE_CHECKING:
     from synth.pipeline.audit import AuditReport
+    from synth.pipeline.prior_alignment import PriorVisit
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +46,12 @@ def run(
     seed: SeedOption = 0,
     parser_weight: ParserWeightOption = 0.5,
     search: Annotated[bool, typer.Option(help="Look for what the parse leaves out.")] = True,
+    prior_visit: Annotated[
+        Path | None, typer.Option("--prior-visit", help="Bundle of an earlier visit: what it drew is looked for.")
+    ] = None,
+    prior_image: Annotated[
+        Path | None, typer.Option("--prior-image", help="Its image: the visits are registered by their images.")
+    ] = None,
     fail_on_findings: Annotated[
         bool, typer.Option("--fail-on-findings", help=f"Exit with {FINDINGS_EXIT} when something is wrong.")
     ] = False,
@@ -67,7 +74,8 @@ def run(
     check_free(output, overwrite=overwrite)
     with progress("reading", as_json=as_json) as advance:
         reading = Reading(modality, source, names)
-        report = audit(image, parse, options, model=audit_model, advance=advance, reading=reading)
+        before = _prior(prior_visit, prior_image, modality)
+        report = audit(image, parse, options, model=audit_model, advance=advance, reading=reading, prior_visit=before)
         advance(0, message="report")
         findings = save_report(report, output, overwrite=overwrite)
     for message in findings.preflight:
@@ -78,13 +86,27 @@ def run(
         raise typer.Exit(FINDINGS_EXIT)
 
 
+def _prior(bundle: Path | None, image: Path | None, modality: str | None) -> PriorVisit | None:
+    from synth.errors import InputError
+    from synth.pipeline.prior_alignment import PriorVisit
+
+    if bundle is None and image is not None:
+        fix = "give the bundle of that visit"
+        raise InputError("--prior-image", expected="--prior-visit beside it", got="the image alone", fix=fix)
+    return None if bundle is None else PriorVisit.read(bundle, image, modality)
+
+
 def summary(report: AuditReport, folder: Path) -> str:
     """The result in a few lines, the most suspicious first."""
+    from synth.residual.findings import PriorOutcome
+
     found = report.findings
     lines = [f"{len(found.checked)} of {len(found.entities)} entities checked at alpha {found.alpha:g}"]
     lines += [f"  {e.verdict}: {e.id} ({e.reason})" for e in found.flagged]
     lines += [f"  missing: {m.name} ({m.reason})" for m in found.missing or ()]
     lines += [f"  uncertain: {e.id} ({e.reason})" for e in found.uncertain]
+    before = found.prior_visit.tried if found.prior_visit else ()
+    lines += [f"  prior visit: {t.id} ({t.reason})" for t in before if t.outcome is not PriorOutcome.missing]
     if not found.count:
         lines.append("  nothing in the parse is contradicted by the image")
     return "\n".join([*lines, f"report: {folder / 'report.html'}"])

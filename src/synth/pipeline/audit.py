@@ -10,8 +10,8 @@
                  where the image changes
 6 declared       attributes against the image, relations against the masks, names against the places;
                  ranks by the parser's confidence as well
-7 search         organs declared absent, in their beds; what the parse fails to explain, each region tried as an added
-                 entity
+7 search         organs declared absent, in their beds; what a prior visit drew and the parse leaves out, at its place;
+                 what the parse fails to explain, each region tried as an added entity
 8 report         everything in one typed object; `synth.report` writes it
 """
 
@@ -37,6 +37,8 @@ from synth.pipeline.audit_entities import AuditedEntity, audit_entities
 from synth.pipeline.audit_extent import audit_extents
 from synth.pipeline.audit_search import FoundRegion, search_regions
 from synth.pipeline.preflight import ModelRequirements, preflight, require
+from synth.pipeline.prior_alignment import PriorVisit
+from synth.pipeline.prior_visit import know
 from synth.pipeline.tiers import ALL, tiers_of
 from synth.population import Population
 from synth.residual.confidence import DEFAULT_WEIGHT, MOST_WEIGHT
@@ -166,13 +168,15 @@ def audit(
     decoder: Decoder | None = None,
     model: AuditModel | None = None,
     advance: Advance | None = None,
+    prior_visit: PriorVisit | Parse | None = None,
 ) -> AuditReport:
     """Audit a parse against its image.
 
-    `decoder` and `model` stand in for the shipped ones. The same input, options and weights give the same report.
+    `decoder` and `model` stand in for the shipped ones. `prior_visit` is what was found of the same patient before: it
+    says where to look, and changes no verdict. The same input, options and weights give the same report.
 
     Raises:
-        InputError: image, parse and model do not fit together.
+        InputError: image, parse, model and prior visit do not fit together.
     """
     options = options or AuditOptions()
     step = advance or _quiet
@@ -189,6 +193,7 @@ def audit(
 
     tiers = tiers_of(decoder, small, model, options.tiers)
     last = tiers[-1]
+    before = know(prior_visit, image, declared, decoder.vocabulary)
 
     step(0, message="entities", total=len(declared.present_ids) + (5 if options.search else 0))
     audited = audit_entities(
@@ -206,13 +211,17 @@ def audit(
     audited = audit_extents(small, parse, declared, audited, model.prior, alpha=options.alpha)
     audited = audit_declared(image, parse, audited, model.prior, population, seed=options.seed)
     audited = with_confidence(audited, options.parser_weight)
+    audited = before.ranked(audited)
 
-    held_out, regions = None, None
+    held_out, regions, recalled = None, None, None
     if options.search:
         step(1, message="unexplained regions")
-        absent = search_absent(last, declared, model.prior, population, image=image, seed=options.seed)
+        beds = before.expected.beds
+        absent = search_absent(last, declared, model.prior, population, beds, image=image, seed=options.seed)
         audited = tuple(replace(a, finding=absent.told(a.finding)) for a in audited)
-        explained = _seen(absent.added(declared, image))
+        explained = absent.added(declared, image)
+        recalled = before.search(last, explained, model, image=image, alpha=options.alpha, seed=options.seed)
+        explained = _seen(recalled.parse)
         generator = torch.Generator().manual_seed(options.seed)
         held_out = render_held_out(last.decoder, last.encoded, explained, body, generator=generator)
         step(2)
@@ -225,7 +234,7 @@ def audit(
             alpha=options.alpha,
             seed=options.seed,
         )
-        regions = (*absent.regions, *found)
+        regions = (*absent.regions, *recalled.regions, *found)
         step(2)
 
     findings = Findings(
@@ -235,7 +244,8 @@ def audit(
         entities=[a.finding for a in audited],
         missing=None if regions is None else [r.finding for r in regions if r.finding.verdict],
         unexplained=None if regions is None else [r.finding for r in regions if not r.finding.verdict],
-        preflight=[*messages, *_drift(tiers[0].judge, audited)],
+        prior_visit=before.record(recalled),
+        preflight=[*messages, *before.messages, *_drift(tiers[0].judge, audited)],
         calibration=_calibration(last.judge, last.decoder, options.alpha, audited),
         limits=[line.format(grid=decoder.spacing_mm) for line in LIMITS],
         provenance=_provenance(image, parse, last.decoder, model, options),

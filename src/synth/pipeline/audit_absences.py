@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from synth.parse import Entity, Parse
@@ -48,13 +49,20 @@ class SearchedAbsences:
 
 
 def search_absent(
-    tier: Tier, parse: Parse, prior: IntensityPrior, population: Population, *, image: Volume, seed: int
+    tier: Tier,
+    parse: Parse,
+    prior: IntensityPrior,
+    population: Population,
+    beds: Mapping[str, Mask] | None = None,
+    *,
+    image: Volume,
+    seed: int,
 ) -> SearchedAbsences:
-    """Look into the bed of every organ that is declared absent.
+    """Look into the bed of every organ that is declared absent, first where a prior visit drew it.
 
-    The parse is on the decoder's grid, the image on its own.
+    The parse and `beds`, organ to mask, are on the decoder's grid, the image on its own.
     """
-    denied = denied_organs(tier.encoded.image, parse, prior, population)
+    denied = denied_organs(tier.encoded.image, parse, prior, population, beds)
     regions = []
     for outlines in denied.values():
         asked = [(tier.ask(_claimed(parse, d.entity, d.mask), d.entity.id, prior, seed=seed), d) for d in outlines]

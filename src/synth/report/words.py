@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from synth.parse import Presence
-from synth.residual.findings import EntityFinding, Findings, Leaning, Verdict
+from synth.residual.findings import EntityFinding, Findings, Leaning, PriorAlignment, PriorOutcome, Verdict
 
 BAR_NATS = 8.0  # score at the end of the bar
 NAMED = 3  # entities named in the headline
+ALIGNED = {"images": "by registration of the images", "organs": "by the organs of both", "frame": "as it lay"}
+BECAME = {
+    PriorOutcome.missing: "still there, left out",
+    PriorOutcome.not_seen: "not seen any more",
+    PriorOutcome.not_checkable: "not checkable",
+}
 SHORT = {Leaning.speaks_for: "for", Leaning.speaks_against: "against", Leaning.does_not_decide: "open"}
 
 
@@ -14,7 +20,8 @@ def headline(findings: Findings) -> str:
     """The result in one sentence."""
     flagged, found = findings.flagged, findings.missing or []
     denied = [plain(m.denies) for m in found if m.denies]
-    missing = [m for m in found if not m.denies]
+    remembered = [plain(m.name or m.id) for m in found if m.prior and not m.denies]
+    missing = [m for m in found if not m.denies and not m.prior]
     if not flagged and not found:
         return "Nothing in this parse is contradicted by the image."
     parts = []
@@ -29,6 +36,8 @@ def headline(findings: Findings) -> str:
         parts.append("what is said of " + _listed(wrong) + " does not hold")
     if denied:
         parts.append(f"{_listed(denied)} is there, although declared absent")
+    if remembered:
+        parts.append(f"the parse leaves out {_listed(remembered)} of the prior visit")
     if missing:
         first = missing[0].located_in
         elsewhere = len(missing) > 1 and missing[1].located_in != first
@@ -52,6 +61,16 @@ def badge(finding: EntityFinding) -> str:
     if finding.presence == Presence.not_assessed.value:
         return "not assessed"
     return "not claimed" if finding.verdict is None else plain(finding.verdict.value)
+
+
+def aligned(alignment: PriorAlignment) -> str:
+    """How a prior visit was brought here, and how well, in words."""
+    moved = f"{alignment.shift_mm:g} mm and {alignment.rotation_deg:g} degrees"
+    how = f"Aligned {ALIGNED[alignment.method]} ({moved})"
+    if alignment.median_dice is None:
+        return f"{how}; no organ is drawn in both visits, so nothing shows how well."
+    well = f"{how}: median Dice {alignment.median_dice:.2f} of {len(alignment.shared)} organs that both visits draw."
+    return well if alignment.used else f"{well} That is too little: nothing was asked of it."
 
 
 def plain(name: str) -> str:

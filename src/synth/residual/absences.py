@@ -42,18 +42,38 @@ class Denied:
 
 
 def denied_organs(
-    image: Volume, parse: Parse, prior: IntensityPrior, population: Population
+    image: Volume,
+    parse: Parse,
+    prior: IntensityPrior,
+    population: Population,
+    beds: Mapping[str, Mask] | None = None,
 ) -> Mapping[str, tuple[Denied, ...]]:
-    """Absent organ -> up to two outlines, for those whose bed is in the image; image and parse share a grid."""
+    """Absent organ -> its outlines, for those whose bed is in the image; image, parse and beds share a grid.
+
+    `beds` are the places of a prior visit, by id: what no drawn organ covers of one is an outline itself.
+    """
     found: dict[str, tuple[Denied, ...]] = {}
     for entity in parse.entities:
-        asked = entity.presence is Presence.absent and entity.name in FILLED_BY_FAT and prior.knows(entity.name)
-        bed = usual_place(parse, entity.name, population) if asked else None
-        if bed is not None:
-            found[entity.id] = tuple(
-                Denied(entity, bed, mask) for mask in outlines(image, parse, bed, entity.name, prior)
-            )
+        if entity.presence is not Presence.absent or not prior.knows(entity.name):
+            continue
+        seen = (beds or {}).get(entity.id)
+        usual = usual_place(parse, entity.name, population) if entity.name in FILLED_BY_FAT else None
+        places = [bed for bed in (seen, usual) if bed is not None]
+        masks = [] if seen is None else [Denied(entity, seen, mask) for mask in _uncovered(parse, seen)]
+        masks += [Denied(entity, b, mask) for b in places for mask in outlines(image, parse, b, entity.name, prior)]
+        if places:
+            found[entity.id] = tuple(masks)
     return found
+
+
+def _uncovered(parse: Parse, bed: Mask) -> Iterator[Mask]:
+    """What is left of a bed beside the organs that are drawn, where that is an outline of a plausible size."""
+    left = bed
+    for id in parse.present_ids:
+        if parse.entity(id).kind is not Kind.tissue:
+            left = left - parse.masks[id]
+    if left.voxels >= max(LEAST_VOXELS, SIZES[0] * bed.voxels):
+        yield left
 
 
 def outlines(image: Volume, parse: Parse, bed: Mask, name: str, prior: IntensityPrior) -> Iterator[Mask]:

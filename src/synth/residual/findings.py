@@ -37,6 +37,14 @@ class Leaning(StrEnum):
     does_not_decide = "does_not_decide"
 
 
+class PriorOutcome(StrEnum):
+    """What became of an entity of the prior visit that the present parse does not speak of."""
+
+    missing = "missing"
+    not_seen = "not_seen"
+    not_checkable = "not_checkable"
+
+
 class Finding(BaseModel):
     """Base of the records: frozen, no unknown fields, no NaN."""
 
@@ -117,6 +125,9 @@ class EntityFinding(Finding):
     tier: int | None = Field(None, description="tier that decided")
     parser_confidence: float | None = Field(None, description="of the parser, in what it claims of the presence")
     fused: FusedEvidence | None = Field(None, description="null where the parse gives no confidences")
+    prior_nats: float | None = Field(
+        None, description="what a prior visit adds to the rank, nats: negative where it declares the organ absent"
+    )
     proposed_mask: str | None = Field(None, description="file with a better outline, where one was found")
     proposed_name: str | None = None
     extent: ExtentFinding | None = Field(None, description="its outline, checked; null where it was not")
@@ -140,9 +151,12 @@ class MissingFinding(Finding):
     candidates: list[Candidate] = Field(default_factory=list)
     located_in: str | None = Field(None, description="id of the entity that holds it")
     denies: str | None = Field(None, description="id of the entity that is declared absent and lies here")
+    prior: str | None = Field(None, description="id, at the prior visit, of what was drawn here then")
     score: float | None = Field(None, description="log-likelihood ratio in nats; positive speaks for a missing entity")
     p_value: float | None = Field(
-        None, description="share of complete parses whose most suspicious region scores this high"
+        None,
+        description="share of complete parses whose most suspicious region scores this high; of a finding of the prior "
+        "visit, share of other places of its organ that look as much like one",
     )
     volume_ml: float
     focus_mm: Point
@@ -156,7 +170,52 @@ class MissingFinding(Finding):
     @property
     def where(self) -> str:
         """Its place in words."""
-        return "declared absent" if self.denies else f"in {self.located_in or 'no declared organ'}"
+        if self.denies or not self.prior:
+            return "declared absent" if self.denies else f"in {self.located_in or 'no declared organ'}"
+        return f"in {self.located_in}, as at the prior visit" if self.located_in else "as at the prior visit"
+
+
+class PriorAlignment(Finding):
+    """How the prior visit was brought onto the present image, and how well its organs lie there."""
+
+    method: str = Field(description="images, organs or frame")
+    shared: dict[str, float] = Field(description="organ that both visits draw -> Dice after the alignment")
+    median_dice: float | None = Field(None, description="of the shared organs; null where there is none")
+    shift_mm: float = Field(description="of the middle of the image")
+    rotation_deg: float
+    used: bool = Field(description="false where the organs agree so little that nothing was asked of the prior visit")
+
+
+class PriorTried(Finding):
+    """An entity of the prior visit that the present parse does not speak of, tried at its place."""
+
+    id: str = Field(description="at the prior visit")
+    name: str
+    kind: str
+    outcome: PriorOutcome
+    region: str | None = Field(None, description="id of its record in `missing`, where it is missing")
+    score: float | None = Field(None, description="log-likelihood ratio in nats; null where the decoder was not asked")
+    p_value: float | None = Field(None, description="as in `missing`")
+    reason: str
+
+
+class PriorVisitFinding(Finding):
+    """The prior visit: what it is, how it was aligned, and what it said of the present one."""
+
+    image_sha256: str | None = Field(None, description="of the image that its parse was made from")
+    day: float | None = Field(None, description="days after the patient's first visit")
+    days_before: float | None = Field(None, description="between the two visits, where both state their day")
+    alignment: PriorAlignment
+    tried: list[PriorTried] = Field(default_factory=list, description="in the order of the prior parse")
+    beds: list[str] = Field(
+        default_factory=list, description="ids declared absent now, looked for where they were drawn then"
+    )
+    denied: list[str] = Field(default_factory=list, description="ids of organs claimed now that were declared absent")
+
+    @property
+    def missing(self) -> tuple[PriorTried, ...]:
+        """What is still there and left out."""
+        return tuple(t for t in self.tried if t.outcome is PriorOutcome.missing)
 
 
 class Message(Finding):
@@ -177,6 +236,7 @@ class Findings(Finding):
     entities: list[EntityFinding]
     missing: list[MissingFinding] | None = Field(None, description="beyond chance; null when the search was not run")
     unexplained: list[MissingFinding] | None = Field(None, description="regions that chance may explain, ranked")
+    prior_visit: PriorVisitFinding | None = Field(None, description="null where no prior visit was given")
     preflight: list[Message] = Field(default_factory=list)
     calibration: dict[str, JsonValue]
     limits: list[str]
