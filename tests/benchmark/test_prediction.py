@@ -12,7 +12,18 @@ from typer.testing import CliRunner
 
 from synth.benchmark.prediction import Table
 from synth.benchmark.prediction_baselines import by_law, linear
-from synth.benchmark.prediction_scores import Answers, Scored, auroc, marginal, pinball, rows_of
+from synth.benchmark.prediction_deaths import run_deaths
+from synth.benchmark.prediction_past import run_past
+from synth.benchmark.prediction_scores import (
+    Answers,
+    Scored,
+    auroc,
+    brier_rows,
+    loss_rows,
+    marginal,
+    pinball,
+    rows_of,
+)
 from synth.cli.app import app
 from synth.dynamics.history import ask
 from synth.dynamics.series import Series, questions_after
@@ -103,6 +114,33 @@ def test_auroc_and_pinball_by_hand() -> None:
     assert auroc(np.array([0.1, 0.2, 0.3]), np.array([False, False, True])) == 1.0
     assert math.isnan(auroc(np.array([0.1]), np.array([True])))
     assert pinball(np.array([1.0]), np.zeros((1, 11)))[0] == pytest.approx(0.5)
+
+
+def test_the_brier_score_and_the_ratios_of_losses_by_hand() -> None:
+    event, patient = np.array([True, False, False, True]), np.array([0, 0, 1, 1])
+    said = {"constant": np.full(4, 0.5), "ours": event.astype(np.float64), "wrong": 1.0 - event}
+    rows = {(r.method, r.metric): r.value for r in brier_rows("t", patient, event, said, "constant", seed=0)}
+    assert (rows["constant", "brier"], rows["ours", "brier"], rows["wrong", "brier"]) == (0.25, 0.0, 1.0)
+    assert (rows["ours", "brier_skill"], rows["wrong", "brier_skill"]) == (1.0, -3.0)
+    assert rows["observed", "mean_said"] == 0.5
+    losses = {"a": np.full(4, 2.0), "b": np.full(4, 1.0)}
+    found = {(r.method, r.metric): r.value for r in loss_rows("t", patient, "log_mae", losses, "a", seed=0)}
+    assert found["b", "log_mae_ratio_to_a"] == 0.5
+    assert ("a", "log_mae_ratio_to_a") not in found
+
+
+def test_a_table_in_which_nothing_disappears_says_nothing_of_it() -> None:
+    series = [Series.of(f"p{i}", [(0, 20), (40, 21), (80, 22)]) for i in range(10)]
+    assert list(run_deaths(series, np.arange(10) % 2, seed=0, advance=lambda *a, **k: None)) == []
+
+
+@pytest.mark.slow
+def test_a_known_past_makes_a_better_forecast_of_stopping() -> None:
+    rows = run_past(24, seed=5, advance=lambda *a, **k: None)
+    found = {(r.group["task"], r.method, r.metric): r.value for r in rows}
+    assert {task for task, _, _ in found} == {"stop", "continue", "start", "observe"}
+    assert found["stop", "ours", "log_mae_ratio_to_past_unknown"] < 0.9
+    assert found["observe", "ours", "log_mae_ratio_to_past_unknown"] < 0.9
 
 
 def test_a_table_that_is_split_tests_only_what_it_should() -> None:

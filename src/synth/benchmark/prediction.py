@@ -1,7 +1,8 @@
 """The prediction benchmark on tables of growth series: ours beside every baseline, in folds of patients.
 
 recist  k3: three visits, every later one; beyond26w: those of them more than 182 days ahead; next_visit: progression at
-        the next visit (20% and 5 mm over the smallest so far), from two visits on
+        the next visit (20% and 5 mm over the smallest so far), from two visits on; disappearance: lesions that become
+        too small to measure (`prediction_deaths`)
 pdxe    pdxe_10d: visits of the first ten days, then days 17 to 60; pdxe_day0: day 0 and the action, the same days
 
 A fold is fitted on the other folds alone: effects of actions, trust, calibration and all.
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.benchmark.prediction_baselines import Boosting, boosted_progression, by_law, linear
+from synth.benchmark.prediction_deaths import run_deaths
 from synth.benchmark.prediction_scores import (
     CARRY,
     LEVELS,
@@ -81,6 +83,7 @@ def run_recist(table: Table, *, seed: int, advance: Advance) -> Iterator[Row]:
         yield from rows_of(scored, part, seed=seed)
         yield against(scored, "mae", part["ours"], part["boosting"], "boosting", seed=seed)
     yield from _next_visit(table, seed, advance)
+    yield from run_deaths(table.series, table.fold, seed=seed, advance=advance)
 
 
 def run_pdxe(table: Table, *, seed: int, advance: Advance) -> Iterator[Row]:

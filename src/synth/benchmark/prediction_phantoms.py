@@ -1,4 +1,7 @@
-"""Phantom trajectories with known counterfactuals: are effects and rankings right where the sicker got more?"""
+"""Phantom trajectories with known counterfactuals: are effects and rankings right where the sicker got more?
+
+And is a forecast better for knowing what was given until now (`prediction_past`)?
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from synth.benchmark.prediction_past import run_past
 from synth.benchmark.result import Row
 from synth.dynamics.causal import Study, adjusted_effect, naive_effect, rank_actions
 from synth.dynamics.history import HISTORY, Visits
@@ -45,6 +49,7 @@ def run_phantoms(patients: int, *, seed: int, advance: Advance) -> Iterator[Row]
         yield _row(f"effect_{drug_name}", method, "relative_error", np.array(found_errors))
     yield _row("ranking", "ours", "right_of_decided", np.concatenate(right).astype(np.float64))
     yield _row("ranking", "ours", "decided", np.concatenate(decided).astype(np.float64))
+    yield from run_past(patients, seed=seed, advance=advance)
 
 
 def histories(cohort: Cohort) -> Float64:

@@ -96,6 +96,46 @@ def auroc_rows(
         yield Row({"task": task}, method, "auroc", auroc(score, event), float(low), float(high), len(event))
 
 
+def brier_rows(
+    task: str,
+    patient: NDArray[np.int64],
+    event: NDArray[np.bool_],
+    said: Mapping[str, Float64],
+    base: str,
+    *,
+    seed: int,
+) -> Iterator[Row]:
+    """Brier score of each method's probability, what it says on average, and its skill over `base`.
+
+    `brier_skill` is one less the ratio, on the same draws of patients.
+    """
+    shares = _Shares.of(patient, seed)
+    losses = {method: (each - event) ** 2 for method, each in said.items()}
+    for method, loss in losses.items():
+        yield shares.mean_row(task, method, "brier", loss)
+        yield shares.mean_row(task, method, "mean_said", said[method])
+        if method != base:
+            yield shares.ratio_row(task, method, "brier_skill", loss, losses[base], lambda ratio: 1.0 - ratio)
+    yield shares.mean_row(task, "observed", "mean_said", event.astype(np.float64))
+
+
+def loss_rows(
+    task: str,
+    patient: NDArray[np.int64],
+    metric: str,
+    losses: Mapping[str, Float64],
+    base: str | None,
+    *,
+    seed: int,
+) -> Iterator[Row]:
+    """The mean of each method's loss, and its ratio to that of `base` on the same draws of patients."""
+    shares = _Shares.of(patient, seed)
+    for method, loss in losses.items():
+        yield shares.mean_row(task, method, metric, loss)
+        if base is not None and method != base:
+            yield shares.ratio_row(task, method, f"{metric}_ratio_to_{base}", loss, losses[base])
+
+
 def auroc(score: Float64, event: NDArray[np.bool_]) -> float:
     """Share of (event, no event) pairs in the right order, ties half; NaN where one of the two is missing.
 

@@ -1,12 +1,15 @@
 """New lesions: a Poisson count whose hazard varies between patients.
 
-    n(t) ~ Poisson(g h t),   g ~ Gamma(1/v, v)
+    n(t) ~ Poisson(g h t),   g ~ Gamma(1/v, v),   g given n in T ~ Gamma(1/v + n, v / (1 + v h T))
 
-h is the hazard (1/day), v the variance of the patient's frailty g. Source: Rondeau et al. 2007, Biostatistics 8:708.
+h is the hazard (1/day), v the variance of the patient's frailty g, n the new lesions of the patient's own visits, which
+span T. Source: Rondeau et al. 2007, Biostatistics 8:708.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +17,36 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import gamma, poisson
 
+from synth.dynamics.futures import LesionHistory
+from synth.errors import InputError
+
 Float64 = NDArray[np.float64]
+DAYS_A_YEAR = 365.25
+
+
+@dataclass(frozen=True)
+class Seen:
+    """New lesions that a patient's own visits showed, and the years from the first visit to the last.
+
+    Raises `InputError` for negative numbers.
+    """
+
+    count: int = 0
+    years: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.count < 0 or not 0.0 <= self.years < math.inf:
+            got = f"{self.count} in {self.years:g} years"
+            raise InputError("new lesions seen", expected="a count and years from 0 on", got=got, fix="count again")
+
+    @classmethod
+    def of(cls, lesions: Sequence[LesionHistory]) -> Seen:
+        """Of the lesions that are followed: those that were not there yet at the first visit at which any was."""
+        came = [min(d for d, v in zip(each.days, each.volume_ml, strict=True) if v > 0) for each in lesions]
+        if not came:
+            return cls()
+        first = min(came)
+        return cls(sum(day > first for day in came), (lesions[0].days[-1] - first) / DAYS_A_YEAR)
 
 
 @dataclass(frozen=True)
@@ -29,17 +61,30 @@ class Births:
     per_year: float = 0.6
     frailty: float = 1.0
 
-    def sample(self, days: Float64, patient: Float64, rng: np.random.Generator) -> NDArray[np.int64]:
+    def sample(
+        self, days: Float64, patient: Float64, rng: np.random.Generator, seen: Seen | None = None
+    ) -> NDArray[np.int64]:
         """(samples, H) counts so far, never falling; `patient` (samples,) is the standard normal of the frailty.
+
+        What the patient's own visits showed corrects the frailty; none say nothing.
 
         Example:
             >>> rng = np.random.default_rng(0)
             >>> Births().sample(np.array([0.0, 365.0]), np.zeros(3), rng)[:, 0].tolist()
             [0, 0, 0]
         """
-        shape = 1.0 / self.frailty
-        factor = gamma.ppf(np.clip(ndtr(patient), 1e-9, 1 - 1e-9), shape, scale=self.frailty)
+        seen = seen or Seen()
+        shape = 1.0 / self.frailty + seen.count
+        scale = self.frailty / (1.0 + self.frailty * self.per_year * seen.years)
+        factor = gamma.ppf(np.clip(ndtr(patient), 1e-9, 1 - 1e-9), shape, scale=scale)
         uniform = rng.uniform(size=len(patient))
-        mean = factor[:, None] * self.per_year * days[None, :] / 365.25
+        mean = factor[:, None] * self.per_year * days[None, :] / DAYS_A_YEAR
         # One uniform a sample: the count is a quantile of a mean that only grows, so it never falls.
         return np.asarray(poisson.ppf(np.clip(uniform, 0.0, 1 - 1e-12)[:, None], mean), np.int64).clip(min=0)
+
+    def told(self, seen: Seen) -> str:
+        """Where it comes from, for the provenance of a forecast."""
+        hazard = f"assumed: {self.per_year:g} a year, frailty variance {self.frailty:g}"
+        if seen.years == 0.0:
+            return hazard
+        return f"{hazard}; the frailty corrected by {seen.count} new in {seen.years:.2f} years of the patient's own"

@@ -126,7 +126,7 @@ def progressed(futures: PatientFutures, sizes: Sizes | None = None) -> NDArray[n
     known = sizes.longest_mm if sizes else dict.fromkeys(futures.log_ratio, 1.0)
     least = GROWN_MM if sizes else 0.0
     now = sum(known.values())
-    later = sum((known[id] * np.exp(futures.log_ratio[id] / 3.0) for id in known), np.zeros(futures.births.shape))
+    later = sum((known[id] * np.exp(futures.ratio(id) / 3.0) for id in known), np.zeros(futures.births.shape))
     nadir = np.minimum(np.minimum.accumulate(later, axis=1), now)
     grown = (later >= GROWN_SHARE * nadir) & (later - nadir >= least) & (nadir < later)
     return np.maximum.accumulate(grown | (futures.births > 0), axis=1)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from synth.action import Ablation, Embolisation, Plan, Radiotherapy, Surgery
+from synth.action.kinds import Timed
 from synth.dynamics.futures import EffectSource, LesionHistory
 from synth.dynamics.laws.treatment import LinearQuadratic, LogKill
 
@@ -74,14 +76,14 @@ def local_effect(
 ) -> LocalEffect:
     """Surgery, ablation, embolisation and radiotherapy, as far as they reach the lesion.
 
-    `days` (H,) ahead; `patient`, `own` (samples,) standard normal draws of the patient and of the lesion.
+    `days` (H,) ahead; `patient`, `own` (samples,) standard normal draws of the patient and of the lesion. What goes on
+    since before today is left to `begun_before`.
     """
     change = np.zeros((len(patient), len(days)))
     sources: list[EffectSource] = []
     reasons: list[str] = []
-    reach = {lesion.entity, *lesion.inside}
     for action in plan.actions:
-        if not reach & set(action.targets) or action.stop_day < 0:
+        if not _reached(lesion, action) or action.stop_day < 0 or _goes_on(action):
             continue
         after = days[None, :] - action.start_day
         if isinstance(action, Surgery):
@@ -101,6 +103,37 @@ def local_effect(
             sources.append("law")
             reasons.append("radiotherapy: linear-quadratic, alpha/beta 10 Gy; clearance of dead cells assumed")
     return LocalEffect(change, tuple(sources), tuple(reasons))
+
+
+def begun_before(
+    lesion: LesionHistory, past: Plan, days: Float64, patient: Float64, assumed: Assumptions
+) -> LocalEffect:
+    """What embolisations and radiotherapies that began before today still do: (samples, H) of ln V(day) / V(now).
+
+    `days` (H,) from now may be negative: what they did at a visit is 0 now, and more before.
+    """
+    now, change = np.zeros(1), np.zeros((len(patient), len(days)))
+    reasons: list[str] = []
+    for action in past.actions:
+        if not _reached(lesion, action) or not _goes_on(action):
+            continue
+        if isinstance(action, Embolisation):
+            law = assumed.embolised.change
+            change = change + law(days - action.start_day) - law(now - action.start_day)
+        else:
+            change = change + _irradiated(action, days, patient, assumed) - _irradiated(action, now, patient, assumed)
+        reasons.append(f"{action.action} that began on day {action.start_day:g}: its law goes on")
+    sources: tuple[EffectSource, ...] = ("assumed",) if reasons else ()
+    return LocalEffect(change, sources, tuple(reasons))
+
+
+def _reached(lesion: LesionHistory, action: Timed) -> bool:
+    return bool({lesion.entity, *lesion.inside} & set(action.targets))
+
+
+def _goes_on(action: Timed) -> TypeGuard[Embolisation | Radiotherapy]:
+    """Whether it began before today and has a law of its own for the days after."""
+    return isinstance(action, Embolisation | Radiotherapy) and action.start_day < 0
 
 
 def _failure(action: Ablation, assumed: Assumptions) -> float:

@@ -199,10 +199,11 @@ def _is_gone(mask: Mask | None, log_ratio: float) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Regrouped:
-    """Which lesions there are: masks, those absorbed or gone, those added with what they came from."""
+    """Which lesions there are: masks, those absorbed or gone, those that resolved, those added with their origin."""
 
     masks: dict[str, Mask]
     gone: tuple[str, ...]
+    resolved: tuple[str, ...]
     added: tuple[Entity, ...]
     regroups: tuple[Regroup, ...]
 
@@ -227,7 +228,8 @@ def _regrouped(now: Parse, grown: _Grown, removal: Removal) -> _Regrouped:
         added += [Entity(id=name, name=now.entity(id).name) for name in names[1:]]
         split.append(Regroup("split", (id,), tuple(names)))
     gone = (*removal.gone, *grown.gone, *(id for id in (*empty, *absorbed) if id in now))
-    return _Regrouped(masks, gone, tuple(added), (*joined, *split))
+    resolved = tuple(id for id in grown.gone if now.entity(id).presence is not Presence.absent)
+    return _Regrouped(masks, gone, resolved, tuple(added), (*joined, *split))
 
 
 def _part_ids(now: Parse, id: str, count: int) -> list[str]:
@@ -275,6 +277,10 @@ def _with_history(evolution: Evolution, then: Parse, day: float, regrouped: _Reg
         made_by=f"synth forecast {__version__}, plan '{evolution.name}'"[:1000],
     )
     edges = {edge.key: edge for edge in diff(evolution.now, then).edges()}
+    for id in regrouped.resolved:
+        flip = changed_from(id, id, {})
+        edge = edges.get(flip.key, flip)
+        edges[flip.key] = changed_from(id, id, {**(edge.payload or {}), "resolved": True})
     for group in regrouped.regroups:
         for later in group.second:
             for earlier in group.first:

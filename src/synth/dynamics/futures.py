@@ -75,10 +75,13 @@ class PatientFutures:
 
     Attributes:
         days: (H,) days ahead.
-        log_ratio: id -> (samples, H) ln V(t)/V(now); -inf is gone.
+        log_ratio: id -> (samples, H) ln V(t)/V(now) of what could still be measured; -inf is gone.
         births: (samples, H) new lesions so far.
         effect_source: where the effect of the plan comes from, the weakest of its parts.
         provenance: why, part by part, and what makes the same samples again.
+        gone: id -> (samples, H) whether it has disappeared by then, where the model says; what is gone stays gone.
+
+    Raises `InputError` for lesions that come back, and for shapes that do not fit.
     """
 
     days: Float64
@@ -86,11 +89,25 @@ class PatientFutures:
     births: NDArray[np.int64]
     effect_source: EffectSource
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    gone: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for id, gone in self.gone.items():
+            if id not in self.log_ratio or gone.shape != self.births.shape or (gone[:, :-1] & ~gone[:, 1:]).any():
+                expected = f"lesions of the forecast, {self.births.shape}, that stay gone"
+                raise InputError(
+                    f"gone: '{id}'", expected=expected, got=str(gone.shape), fix="accumulate over the days"
+                )
+
+    def ratio(self, id: str) -> Float64:
+        """(samples, H) ln V(t)/V(now) of one lesion, -inf from the day on that it is gone."""
+        gone = self.gone.get(id)
+        return self.log_ratio[id] if gone is None else np.where(gone, -np.inf, self.log_ratio[id])
 
     def total_ratio(self, volume_ml: Mapping[str, float]) -> Float64:
         """(samples, H) the volume of all lesions over their volume now, from each one's volume now."""
         now = sum(volume_ml[id] for id in self.log_ratio)
-        total = sum((volume_ml[id] * np.exp(each) for id, each in self.log_ratio.items()), np.zeros(self.births.shape))
+        total = sum((volume_ml[id] * np.exp(self.ratio(id)) for id in self.log_ratio), np.zeros(self.births.shape))
         return np.asarray(total / now, np.float64)
 
 

@@ -3,13 +3,15 @@
 1 learned course   each lesion's distribution at any horizon, under the class of drug that goes on (`learner`)
 2 draws            one standard normal for the patient, one for each lesion, one slow course in time: lesions of a
                    patient move together, and the same seed draws the same under every plan
-3 segments         d ln V = dF_a(t): under each stretch of the plan the course of its own action is followed
+3 course           each stretch of the plan follows the course of its own action, moved by a known past (`course`)
 4 local actions    surgery, ablation, embolisation, radiotherapy (`effects`), new lesions (`births`)
+5 disappearance    the draws in which a lesion goes, never to come back (`deaths`)
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,21 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from synth.action import Plan, SystemicTherapy
-from synth.dynamics.births import Births
-from synth.dynamics.effects import Assumptions, local_effect
+from synth.action import Plan
+from synth.dynamics.births import Births, Seen
+from synth.dynamics.course import Case, Courses
+from synth.dynamics.deaths import GRID, Deaths
+from synth.dynamics.effects import Assumptions, LocalEffect, local_effect
 from synth.dynamics.futures import EffectSource, LesionHistory, PatientFutures, PatientHistory, weakest
-from synth.dynamics.history import Asked, Visits
+from synth.dynamics.given import given_by, known_past
 from synth.dynamics.learner import Learner
-from synth.dynamics.series import FLOOR_MM, Series
+from synth.dynamics.past import Recalled
+from synth.dynamics.rates import Rates
+from synth.dynamics.series import FLOOR_MM
 from synth.errors import InputError
 
 Float64 = NDArray[np.float64]
 
-NO_TREATMENT = "none"
-"""The action of untreated series in training tables."""
-TABLE = np.concatenate([[0.005, 0.01, 0.02], np.linspace(0.04, 0.96, 24), [0.98, 0.99, 0.995]])
-TABLE = np.sort(np.append(TABLE, 0.5))
 GONE_MM = 1.01 * FLOOR_MM
 GONE_CHANGE = -0.2
 WAVES = 16
@@ -64,7 +66,7 @@ class DynamicsModel:
     Attributes:
         learner: the learned course of one lesion.
         group: which of the training groups a patient belongs to.
-        correlation, births, assumptions: the rest of the model.
+        correlation, births, deaths, rates, assumptions: the rest of the model.
         sha256: of the weights file, "" for one that was never stored.
 
     Example:
@@ -82,6 +84,8 @@ class DynamicsModel:
     group: str = ""
     correlation: Correlation = field(default_factory=Correlation)
     births: Births = field(default_factory=Births)
+    deaths: Deaths = field(default_factory=Deaths.shipped)
+    rates: Rates = field(default_factory=Rates.shipped)
     assumptions: Assumptions = field(default_factory=Assumptions)
     sha256: str = ""
 
@@ -99,103 +103,99 @@ class DynamicsModel:
         save(self, Path(path), card)
 
     @property
+    def courses(self) -> Courses:
+        """The learned courses of the group."""
+        return Courses(self.learner, self.group, self.assumptions)
+
+    @property
     def learned_actions(self) -> tuple[str, ...]:
         """Classes of treatment whose course was learned from patients of the group."""
-        own = {action for action, group in self.learner.ensemble.effects.by_group if group == self.group}
-        return tuple(sorted({part for action in own for part in action.split(" + ")} - {""}))
+        return self.courses.learned_actions
 
     def forecast(
         self, history: PatientHistory, plan: Plan, days_ahead: Sequence[float], *, samples: int, seed: int
     ) -> PatientFutures:
         """Draw `samples` futures at `days_ahead` (H,), in days from the last visit.
 
-        The same seed uses the same draws whatever the plan, the horizons and the other lesions are.
+        The same seed uses the same draws whatever the plan, the horizons and the other lesions are. What was done
+        until now is `history.past` and whatever of `plan` began before today; where neither says anything, the visits
+        are read as those of a patient of the training tables.
 
-        Raises InputError for horizons that do not increase or lie outside 0 to ten years, and for no samples.
+        Raises InputError for horizons that do not increase or lie outside 0 to ten years, for no samples, and for a
+        past that begins after today.
         """
         days = _checked(days_ahead, samples, seed)
+        past = known_past(history.past, plan)
         patient = _rng(seed, "patient").standard_normal(samples)
-        change: dict[str, Float64] = {}
-        sources: list[EffectSource] = []
-        reasons: list[str] = []
-        for lesion in history.lesions:
-            one = self._lesion(lesion, plan, days, patient, seed)
-            change[lesion.entity] = one.change
-            sources += one.sources
-            reasons += [f"{lesion.entity}: {reason}" for reason in one.reasons]
-        births = self.births.sample(days, _rng(seed, "frailty").standard_normal(samples), _rng(seed, "births"))
-        return PatientFutures(days, change, births, weakest(*sources), self._provenance(plan, seed, samples, reasons))
+        made = {each.entity: self._lesion(self.case(each, plan, past), days, patient, seed) for each in history.lesions}
+        seen, frailty = Seen.of(history.lesions), _rng(seed, "frailty").standard_normal(samples)
+        births = self.births.sample(days, frailty, _rng(seed, "births"), seen)
+        provenance = self._provenance(plan, seed, samples) | {
+            "births": self.births.told(seen),
+            "past": "unknown: the visits are read as those of the training tables" if past is None else past.name,
+            "effects": [f"{id}: {reason}" for id, each in made.items() for reason in each.reasons],
+        }
+        return PatientFutures(
+            days=days,
+            log_ratio={id: each.change for id, each in made.items()},
+            births=births,
+            effect_source=weakest(*(source for each in made.values() for source in each.sources)),
+            provenance=provenance,
+            gone={id: each.gone for id, each in made.items()},
+        )
 
-    def _lesion(self, lesion: LesionHistory, plan: Plan, days: Float64, patient: Float64, seed: int) -> LesionFutures:
+    def case(self, lesion: LesionHistory, plan: Plan, past: Plan | None) -> Case:
+        """One lesion as `courses` and `deaths` are asked about it."""
+        known = None if past is None else Recalled(lesion, past, self.rates, self.assumptions)
+        return Case(lesion, plan, known)
+
+    def _lesion(self, case: Case, days: Float64, patient: Float64, seed: int) -> LesionFutures:
+        lesion = case.lesion
         own = _rng(seed, "lesion", lesion.entity).standard_normal(len(patient))
         moment = _slow_course(_rng(seed, "moment", lesion.entity), days, len(patient))
         shares = np.sqrt(self.correlation.parts)
         u = ndtr(shares[0] * patient[:, None] + shares[1] * own[:, None] + shares[2] * moment)
-        change, sources, reasons = self._systemic(lesion, plan, days, u)
-        local = local_effect(lesion, plan, days, patient, own, self.assumptions)
+        one = self.courses.follow(case, days, u)
+        local = self._local(case, days, patient, own)
         # A lesion at the floor of what is measured has gone; nothing that was cut out grows again.
-        total = change + local.change
+        total = one.change + local.change
         small = np.log(lesion.longest_mm[-1]) + total / 3.0 <= np.log(GONE_MM)
         total = np.where(small & (total <= GONE_CHANGE), -np.inf, total)
         total[:, days == 0.0] = local.change[:, days == 0.0]
-        return LesionFutures(total, (*sources, *local.sources), (*reasons, *local.reasons))
+        lowest = ndtr((shares[0] * patient + shares[1] * own) / math.hypot(shares[0], shares[1]))
+        gone = np.isneginf(total) | self._dies(case, lowest, days)
+        return LesionFutures(
+            total,
+            np.logical_or.accumulate(gone, axis=1),
+            (*one.sources, *local.sources),
+            (*one.reasons, *local.reasons),
+        )
 
-    def _systemic(
-        self, lesion: LesionHistory, plan: Plan, days: Float64, u: Float64
-    ) -> tuple[Float64, list[EffectSource], list[str]]:
-        """(samples, H) of ln V: each stretch of the plan follows the course of the drugs that go on in it."""
-        ends = sorted({0.0, *(min(max(d, 0.0), days[-1]) for a in _drugs(plan) for d in (a.start_day, a.stop_day))})
-        change = np.zeros_like(u)
-        sources: list[EffectSource] = []
-        reasons: list[str] = []
-        for start, stop in zip(ends, [*ends[1:], np.inf], strict=True):
-            going = [a for a in _drugs(plan) if a.start_day <= start < a.stop_day]
-            classes = sorted({name for action in going for name in action.classes})
-            label, source, reason = self._course(classes)
-            late, early = np.minimum(np.maximum(days, start), stop), np.full_like(days, start)
-            if (late > early).any():
-                change += self._along(lesion, label, late, u) - self._along(lesion, label, early, u)
-                sources.append(source)
-                reasons.append(reason)
-        return change, sources, reasons
+    def _local(self, case: Case, days: Float64, patient: Float64, own: Float64) -> LocalEffect:
+        """What is done to the lesion in place, and what was begun before."""
+        done = local_effect(case.lesion, case.plan, days, patient, own, self.assumptions)
+        if case.recalled is None:
+            return done
+        before = case.recalled.local(days, patient)
+        return LocalEffect(
+            done.change + before.change, (*done.sources, *before.sources), (*done.reasons, *before.reasons)
+        )
 
-    def _course(self, classes: Sequence[str]) -> tuple[str, EffectSource, str]:
-        """Which learned course stands for these classes of drugs, and how sure that is."""
-        label = " + ".join(classes) if classes else NO_TREATMENT
-        known = self.learned_actions
-        if classes and set(classes) <= set(known):
-            source: EffectSource = "learned" if len(classes) == 1 else "assumed"
-            return label, source, f"{label}: course of treated patients in the training tables"
-        if not classes and NO_TREATMENT in known:
-            return NO_TREATMENT, "learned", "no drugs: course of untreated patients in the training tables"
-        if not classes:
-            return NO_TREATMENT, "assumed", "no drugs: course of treated patients, moved to an assumed growth"
-        return "", "assumed", f"{label}: not in the training tables, the mean course of treated patients stands for it"
+    def _dies(self, case: Case, rank: Float64, days: Float64) -> NDArray[np.bool_]:
+        """(samples, H) the draws in which it has disappeared; the middle of its course says how many."""
+        middle = self.courses.follow(case, GRID, np.full((1, len(GRID)), 0.5)).change
+        middle = middle + self._local(case, GRID, np.zeros(1), np.zeros(1)).change
+        log_mm = np.log(case.lesion.longest_mm[-1]) + middle[0] / 3.0
+        return self.deaths.gone(rank, log_mm, given_by([case.plan]), days)
 
-    def _along(self, lesion: LesionHistory, label: str, days: Float64, u: Float64) -> Float64:
-        """(samples, H) of ln V along one learned course."""
-        assumed_off = label == NO_TREATMENT and NO_TREATMENT not in self.learned_actions
-        unique, back = np.unique(days, return_inverse=True)
-        past = _visits(lesion)
-        series = [Series(lesion.entity, past.days, past.log_mm, "" if assumed_off else label, self.group)]
-        table = 3.0 * self.learner.quantiles(series, _asked(past, unique), TABLE)[back]
-        table = np.maximum.accumulate(table, axis=1)
-        drawn = np.stack([np.interp(u[:, i], TABLE, table[i]) for i in range(len(days))], axis=1)
-        drawn[:, days == 0.0] = 0.0
-        if not assumed_off:
-            return drawn
-        middle = table[:, int(np.searchsorted(TABLE, 0.5))]
-        return drawn + self.assumptions.without_drugs(middle, days, visits=len(past.days)) - middle
-
-    def _provenance(self, plan: Plan, seed: int, samples: int, reasons: list[str]) -> dict[str, Any]:
+    def _provenance(self, plan: Plan, seed: int, samples: int) -> dict[str, Any]:
         return {
             "weights_sha256": self.sha256,
             "plan": plan.name,
             "seed": seed,
             "samples": samples,
             "learned_actions": list(self.learned_actions),
-            "effects": reasons,
-            "births": f"assumed: {self.births.per_year:g} a year, frailty variance {self.births.frailty:g}",
+            "deaths": self.deaths.told,
             "shared_by_lesions": f"assumed: {self.correlation.common:g} of the persistent variance",
         }
 
@@ -206,30 +206,12 @@ class DynamicsModel:
 
 @dataclass(frozen=True, eq=False)
 class LesionFutures:
-    """(samples, H) of ln V(t)/V(now) of one lesion, where its parts come from, and why."""
+    """(samples, H) of ln V(t)/V(now) of one lesion, whether it has gone, where its parts come from, and why."""
 
     change: Float64
+    gone: NDArray[np.bool_]
     sources: tuple[EffectSource, ...]
     reasons: tuple[str, ...]
-
-
-def _drugs(plan: Plan) -> list[SystemicTherapy]:
-    return [action for action in plan.actions if isinstance(action, SystemicTherapy)]
-
-
-def _visits(lesion: LesionHistory) -> Visits:
-    """Changes from the volumes, which are surer than one diameter; the level from the diameter now."""
-    log_volume = np.log(np.maximum(np.asarray(lesion.volume_ml, np.float64), 1e-6))
-    log_mm = np.log(lesion.longest_mm[-1]) + (log_volume - log_volume[-1]) / 3.0
-    return Visits(np.asarray(lesion.days, np.float64), np.maximum(log_mm, np.log(FLOOR_MM)))
-
-
-def _asked(past: Visits, days: Float64) -> Asked:
-    """One question for each horizon; the answers are not known."""
-    n = len(days)
-    rows = np.array([np.concatenate([past.summary, past.ahead(float(d))]) for d in days])
-    last = np.full(n, past.log_mm[-1])
-    return Asked(rows, last, days, last, np.zeros(n, np.int64), np.full(n, len(past.days), np.int64))
 
 
 def _slow_course(rng: np.random.Generator, days: Float64, samples: int) -> Float64:

@@ -55,7 +55,9 @@ def _order(change: ParseDiff) -> list[Entity]:
 
 def _sentence(entity: Entity, first: Parse, second: Parse, change: ParseDiff, days: str) -> str | None:
     what = _what(entity, first, second)
-    settled = what is not None and what.startswith(("is gone", "has merged into", "is new", "has split", "was "))
+    settled = what is not None and what.startswith(
+        ("is gone", "has resolved", "has merged into", "is new", "has split", "was ")
+    )
     contacts = [] if settled else list(_contacts(entity, second, change))
     if what is None and not contacts:
         return None
@@ -70,7 +72,9 @@ def _what(entity: Entity, first: Parse, second: Parse) -> str | None:
     before, after = (_state(parse, entity.id) for parse in (first, second))
     if before is Presence.present and after is Presence.absent:
         into = _merged_into(entity.id, second)
-        return f"has merged into {named(second.entity(into))}" if into else "is gone"
+        if into:
+            return f"has merged into {named(second.entity(into))}"
+        return "has resolved" if _resolved(entity.id, second) else "is gone"
     if before is None:
         source = _split_from(entity.id, second)
         came = f"has split off {named(second.entity(source))}" if source else f"is new{_place(entity.id, second)}"
@@ -140,6 +144,12 @@ def _merged_into(id: str, second: Parse) -> str | None:
 
 def _split_from(id: str, second: Parse) -> str | None:
     return next((r.object for r in second.relations if _regrouped(r.payload, "split") and r.subject == id), None)
+
+
+def _resolved(id: str, second: Parse) -> bool:
+    """Whether it disappeared of itself or under treatment, rather than being taken out."""
+    said = (r.payload for r in second.relations_of(id) if r.key == ("changed_from", id, id))
+    return any(payload is not None and payload.get("resolved") is True for payload in said)
 
 
 def _regrouped(payload: object, kind: str) -> bool:

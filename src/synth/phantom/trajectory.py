@@ -91,20 +91,35 @@ def make_cohort(settings: CohortSettings) -> Cohort:
     return Cohort(np.array(VISIT_DAYS), log_mm, action, outcome, truth)
 
 
-def _grow(volume: Float64, rate: Float64, linear: Float64, action: str, days: float) -> Float64:
-    """(n,) ml after so many days, by daily steps."""
-    growing = volume.copy()
-    dying = np.zeros((STAGES, len(volume)))
-    for day in range(round(days)):
-        total = growing + dying.sum(axis=0)
-        growth = rate * growing / (1.0 + (rate * total / linear) ** SWITCH) ** (1.0 / SWITCH)
-        damaged = _kill(action, float(day), rate) * growing
-        moved = STAGE_RATE * dying
-        dying = dying - moved
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """(n,) ml of cells that grow, and (stages, n) of damaged ones on their way out."""
+
+    growing: Float64
+    dying: Float64
+
+    @property
+    def volume(self) -> Float64:
+        """(n,) ml in all."""
+        return np.asarray(self.growing + self.dying.sum(axis=0), np.float64)
+
+    def after_a_day(self, rate: Float64, linear: Float64, killed: Float64) -> Cells:
+        """One day later, `killed` (n,) the share of the growing cells that is damaged in it."""
+        growth = rate * self.growing / (1.0 + (rate * self.volume / linear) ** SWITCH) ** (1.0 / SWITCH)
+        damaged = killed * self.growing
+        moved = STAGE_RATE * self.dying
+        dying = self.dying - moved
         dying[0] += damaged
         dying[1:] += moved[:-1]
-        growing = growing + growth - damaged
-    return np.asarray(growing + dying.sum(axis=0), np.float64)
+        return Cells(self.growing + growth - damaged, dying)
+
+
+def _grow(volume: Float64, rate: Float64, linear: Float64, action: str, days: float) -> Float64:
+    """(n,) ml after so many days, by daily steps."""
+    cells = Cells(volume.copy(), np.zeros((STAGES, len(volume))))
+    for day in range(round(days)):
+        cells = cells.after_a_day(rate, linear, _kill(action, float(day), rate))
+    return cells.volume
 
 
 def _kill(action: str, day: float, rate: Float64) -> Float64:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,10 +30,11 @@ from synth.parse import Parse
 from synth.parse.diff import ParseDiff, diff
 from synth.parse.measure import axial_extent
 from synth.pipeline.patient import history_of
-from synth.volume import Volume
+from synth.volume import Geometry, Volume
 
 LEVEL = 0.9
 MOST_SAMPLES, MOST_DAYS, FARTHEST_DAY = 1000, 50, 3650.0
+LEAST_MM = 1.0  # no outline of a smaller ball can be told from noise
 MOST_SITES = 50  # new lesions that are placed; a sample with more keeps the first
 
 
@@ -99,9 +100,24 @@ class Forecast:
         return int(self.futures.births.shape[0])
 
     @cached_property
+    def ratios(self) -> Mapping[str, NDArray[np.float64]]:
+        """Id -> (N, H) ln V(day) / V(now), -inf from the day on at which it has disappeared.
+
+        The model says when; by law it has as well where it shrank below what the grid can show (`least_voxels`).
+        """
+        found = {}
+        for id in self.futures.log_ratio:
+            ratio = self.futures.ratio(id)
+            if id in self.now.masks:
+                small = self.now.masks[id].voxels * np.exp(np.minimum(ratio, 30.0)) < least_voxels(self.now.geometry)
+                ratio = np.where(np.logical_or.accumulate(small & (ratio < 0.0), axis=1), -np.inf, ratio)
+            found[id] = ratio
+        return found
+
+    @cached_property
     def evolution(self) -> Evolution:
         """What the samples share in space."""
-        ratios = {id: r for id, r in self.futures.log_ratio.items() if id in self.now.masks}
+        ratios = {id: r for id, r in self.ratios.items() if id in self.now.masks}
         shapes = lesion_shapes(self.now, {id: float(np.max(r, initial=0.0)) for id, r in ratios.items()})
         count = min(int(self.futures.births.max(initial=0)), MOST_SITES)
         sites = birth_sites(self.now, count, self.seed)
@@ -112,7 +128,7 @@ class Forecast:
         """One closed future; the same one at every call."""
         key = (range(self.samples)[sample], range(len(self.days))[horizon])
         if key not in self._made:
-            ratios = {id: float(r[key]) for id, r in self.futures.log_ratio.items()}
+            ratios = {id: float(r[key]) for id, r in self.ratios.items()}
             births = self._births_ml(*key, len(self.evolution.sites))
             self._made[key] = self.evolution.at(Change(self.days[key[1]], ratios, tuple(births)))
         return self._made[key]
@@ -129,7 +145,7 @@ class Forecast:
     def burden_ml(self) -> NDArray[np.float64]:
         """(N, H) mL of all followed lesions and new ones."""
         total = np.zeros(self.futures.births.shape)
-        for id, ratio in self.futures.log_ratio.items():
+        for id, ratio in self.ratios.items():
             if id in self.now.masks:
                 total += self._volumes(id, ratio)
         births = [[sum(self._births_ml(n, h, MOST_SITES)) for h in range(len(self.days))] for n in range(self.samples)]
@@ -143,9 +159,7 @@ class Forecast:
     @cached_property
     def lesions(self) -> tuple[LesionForecast, ...]:
         """Each followed lesion at each day."""
-        return tuple(
-            self._lesion(id, h) for id in self.futures.log_ratio if id in self.now.masks for h in range(len(self.days))
-        )
+        return tuple(self._lesion(id, h) for id in self.ratios if id in self.now.masks for h in range(len(self.days)))
 
     def of(self, entity: str, horizon: int) -> LesionForecast:
         """One lesion at one day; an `InputError` for an id that is not followed."""
@@ -156,7 +170,7 @@ class Forecast:
         return found[horizon]
 
     def _lesion(self, id: str, horizon: int) -> LesionForecast:
-        volumes = self._volumes(id, self.futures.log_ratio[id])[:, horizon]
+        volumes = self._volumes(id, self.ratios[id])[:, horizon]
         shape = self.evolution.shapes[id]
         sizes = {n: shape.at(min(n, shape.room)) for n in np.rint(volumes / self.now.geometry.voxel_ml).astype(int)}
         axes = {n: 0.0 if m.is_empty else axial_extent(m, self.now.geometry).longest_mm for n, m in sizes.items()}
@@ -234,6 +248,16 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
     """
     low, median, high = np.quantile(np.asarray(values, np.float64), ((1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2))
     return Interval(float(low), float(median), float(high))
+
+
+def least_voxels(geometry: Geometry) -> float:
+    """Below this volume a lesion is not there: half a voxel, or a ball of `LEAST_MM` where that is more.
+
+    Example:
+        >>> least_voxels(Geometry.regular((4, 4, 4), 3.0)), round(least_voxels(Geometry.regular((4, 4, 4), 0.5)), 2)
+        (0.5, 4.19)
+    """
+    return max(0.5, math.pi / 6.0 * LEAST_MM**3 / (1000.0 * geometry.voxel_ml))
 
 
 def _seen_voxels(now: Parse) -> int:
