@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from synth.benchmark.faults import (
-    DISTANCES_MM,
     Claim,
     WrongReference,
     auroc,
@@ -16,6 +15,7 @@ from synth.benchmark.faults import (
     read_reference_errors,
     rows_of,
 )
+from synth.benchmark.moved import DISTANCES_MM
 from synth.errors import InputError
 
 

@@ -1,38 +1,30 @@
 """The faults benchmark on real CT: is the organ where the parse says, or was its mask moved?
 
-For each organ of each patient the true mask, untouched and jittered, against the same mask moved by 8-12, 16-24 and
-32-56 mm within the body, the true one taken out of the parse. Every second moved mask is the jittered one, so that the
-roughness of a surface tells nothing. Every method scores the same claims.
+Every method (`fault_methods`) scores the same claims (`moved`), true masks and moved ones; how well it tells them apart
+comes with intervals over patients.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.metrics import roc_curve
 
+from synth.benchmark.fault_methods import Method
+from synth.benchmark.moved import DISTANCES_MM, SURFACES, TRUE, claims_about
 from synth.benchmark.result import Interval, Row, bootstrap_interval
-from synth.contracts import Decoder
 from synth.errors import InputError
-from synth.fault import jitter, random_shift
 from synth.interop import import_labels
 from synth.interop.openkbp import Patient, patient_folders, read_patient
-from synth.parse import Parse
 from synth.pipeline.parallel import each
-from synth.residual import NO_DECODER, AuditModel, examine
-from synth.volume import Mask, Volume, read_volume
-from synth.volume.tissue import body_mask
+from synth.volume import Volume, read_volume
 
-DISTANCES_MM = {"8-12": (8.0, 12.0), "16-24": (16.0, 24.0), "32-56": (32.0, 56.0)}
-SURFACES = ("untouched", "jittered")
-SMALLEST_VOXELS = 4  # on the decoder's grid; a smaller organ is cut by the border, and is not checkable
 RESAMPLES = 500
 
 
@@ -41,7 +33,7 @@ class Claim:
     """One scored claim.
 
     Attributes:
-        condition: "true" or a key of `DISTANCES_MM`.
+        condition: "true" or a key of `moved.DISTANCES_MM`.
         surface: "untouched" or "jittered".
         scores: by method; higher is more believable.
     """
@@ -65,8 +57,8 @@ def read_cases(folder: Path, arena: str, limit: int | None = None) -> list[Patie
 
 def score_claims(
     patients: Sequence[Patient],
-    decoder: Decoder,
-    model: AuditModel,
+    methods: Sequence[Method],
+    spacing_mm: float,
     *,
     seed: int = 0,
     repeats: int = 1,
@@ -74,17 +66,13 @@ def score_claims(
     through: Callable[[Volume], NDArray[np.float32]] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Claim]:
-    """Score every claim about every patient; `through` passes each image through something lossy first.
-
-    Raises InputError when the judge was fitted with another decoder's weights: its scores would mean nothing.
-    """
-    fitted = model.judge(decoder.name).decoder_sha256
-    if fitted != decoder.weights_sha256:
-        fix = "fit the audit again: synth train audit"
-        raise InputError("audit weights", expected=f"decoder {fitted[:12]}", got=decoder.weights_sha256[:12], fix=fix)
+    """Score every claim about every patient; `through` passes each image through something lossy first."""
 
     def one(patient: Patient) -> list[Claim]:
-        return _score_patient(patient, decoder, model, seed, repeats, through)
+        small = patient.resampled(spacing_mm)
+        image = small.image
+        seen = image if through is None else Volume(through(image), image.geometry, "CT", "HU")
+        return _score_patient(small, seen, methods, seed=seed, repeats=repeats)
 
     claims: list[Claim] = []
     for scored in each(one, patients, workers):
@@ -94,58 +82,15 @@ def score_claims(
 
 
 def _score_patient(
-    patient: Patient,
-    decoder: Decoder,
-    model: AuditModel,
-    seed: int,
-    repeats: int,
-    through: Callable[[Volume], NDArray[np.float32]] | None,
+    patient: Patient, image: Volume, methods: Sequence[Method], *, seed: int, repeats: int
 ) -> list[Claim]:
-    small = patient.resampled(decoder.spacing_mm)
-    image, parse, body = small.image, small.parse, body_mask(small.image)
-    encoded = decoder.encode(image if through is None else Volume(through(image), image.geometry, "CT", "HU"))
-    rng = np.random.default_rng([seed, *patient.name.encode()])
+    """`image` is what the methods see; claims are drawn in the patient's own."""
+    scorers = [method.of(image) for method in methods]
     claims = []
-    for organ in parse.present_ids * repeats:
-        if parse.masks[organ].voxels < SMALLEST_VOXELS:
-            continue
-        name = parse.entity(organ).name
-        for condition, surface, mask in _conditions(parse, organ, body, rng):
-            generator = torch.Generator().manual_seed(seed)
-            claimed = parse.with_mask(organ, mask)
-            found = examine(decoder, encoded, claimed, organ, model.prior, generator=generator)
-            scores = _scores(found.evidence.features, model, decoder.name, name)
-            claims.append(Claim(patient.name, name, condition, surface, scores))
+    for claim in claims_about(patient, seed=seed, repeats=repeats):
+        scores = {name: value for scorer in scorers for name, value in scorer(claim).items()}
+        claims.append(Claim(patient.name, claim.name, claim.condition, claim.surface, scores))
     return claims
-
-
-def _conditions(parse: Parse, organ: str, body: Mask, rng: np.random.Generator) -> Iterator[tuple[str, str, Mask]]:
-    """(condition, surface, mask) of every claim about one organ."""
-    surfaces = dict(zip(SURFACES, (parse.masks[organ], jitter(parse.masks[organ], parse.geometry, rng)), strict=True))
-    for surface, mask in surfaces.items():
-        yield "true", surface, mask
-    for name, distance in DISTANCES_MM.items():
-        surface = SURFACES[int(rng.integers(2))]
-        moved = random_shift(surfaces[surface], parse.geometry, body, distance, rng)
-        if moved is not None:
-            yield name, surface, moved
-
-
-def _scores(features: Mapping[str, float], model: AuditModel, decoder: str, organ: str) -> dict[str, float]:
-    """`ours`, the same without the latent decoder (`tier1`) and without any (`prior`), ingredients, baselines."""
-    scores = {
-        "ours": model.judge(decoder).presence.score(features, organ),
-        "l1": -features.get("misfit", np.nan),
-        "histogram": features["prior_core"],
-    }
-    if decoder == "fused":
-        scores["tier1"] = model.judge("direct").presence.score(features, organ)
-    if NO_DECODER in model.judges:
-        scores[NO_DECODER] = model.judge(NO_DECODER).presence.score(features, organ)
-    parts = {"direct": "decoder_evidence", "latent": "decoder_latent_evidence"}
-    if decoder == "latent":
-        parts = {"latent": "decoder_evidence"}
-    return scores | {method: features[key] for method, key in parts.items() if key in features}
 
 
 @dataclass(frozen=True)
@@ -203,7 +148,7 @@ def _table(claims: Sequence[Claim], about: Mapping[str, str], seed: int) -> list
                     if organ != "all" and len(surfaces) == 1:
                         continue
                     same = [c for c in claims if organ in ("all", c.organ) and c.surface in surfaces]
-                    chosen = [c for c in same if c.condition in ("true", distance)]
+                    chosen = [c for c in same if c.condition in (TRUE, distance)]
                     group = {**about, "organ": organ, "family": "moved", "distance": distance}
                     if len(surfaces) == 1:
                         group["surface"] = surfaces[0]

@@ -33,36 +33,66 @@ def faults(
         Path | None,
         typer.Option(help="CSV of patient, organ, reason: reference masks known to be wrong; adds rows without them."),
     ] = None,
+    baselines: Annotated[
+        Literal["fast", "all", "alone"],
+        typer.Option(help="fast: L1 and histogram, which ours reads too; all: and those below; alone: only those."),
+    ] = "fast",
+    training: Annotated[
+        Path | None, typer.Option(help="Cases in the same layout, on which the baselines of all and alone are fitted.")
+    ] = None,
+    fitted: Annotated[int, typer.Option(help="So many of these, spread evenly over their numbers.")] = 60,
     as_json: JsonOption = False,
 ) -> None:
     """AUROC and FPR95 of true organ masks (untouched and jittered) against the same moved by 8-12, 16-24, 32-56 mm."""
     import time
 
+    from synth.benchmark.fault_methods import Method, Ours, fit_baselines, read_training
     from synth.benchmark.faults import read_cases, read_reference_errors, rows_of, score_claims
     from synth.benchmark.result import BenchmarkResult
-    from synth.decoder import LatentDecoder, load_decoder
+    from synth.decoder import DirectDecoder, LatentDecoder, load_decoder
     from synth.decoder.checkpoint import weights_folder
+    from synth.errors import InputError
     from synth.residual import AuditModel
 
     started = time.monotonic()
+    if training is not None and baselines == "fast":
+        fix = "add --baselines all"
+        raise InputError("--training", expected="baselines that are fitted", got="--baselines fast", fix=fix)
+    practice = [] if baselines == "fast" else read_training(training, fitted)
     errors = [] if reference_errors is None else read_reference_errors(reference_errors)
     loaded, model = load_decoder(decoder), AuditModel.load(weights_folder("audit"))
     latent = LatentDecoder.from_pretrained() if through_autoencoder else None
-    through = None if latent is None else latent.reconstruct
+    methods: list[Method] = []
+    weights: dict[str, str] = {}
+    if baselines != "alone":
+        methods.append(Ours(loaded, model, seed=seed))
+        weights |= {loaded.name: loaded.weights_sha256, "audit": model.sha256}
+    if baselines != "fast":
+        shipped = DirectDecoder.from_pretrained(), LatentDecoder.from_pretrained()
+        methods += fit_baselines(practice, *shipped, seed=seed)
+        weights |= {each.name: each.weights_sha256 for each in shipped}
     patients = read_cases(data, arena, limit)
     with progress(f"{arena}: moving organs", total=len(patients), as_json=as_json) as advance:
         claims = score_claims(
-            patients, loaded, model, seed=seed, repeats=repeats, workers=workers, through=through, advance=advance
+            patients,
+            methods,
+            loaded.spacing_mm,
+            seed=seed,
+            repeats=repeats,
+            workers=workers,
+            through=None if latent is None else latent.reconstruct,
+            advance=advance,
         )
     options = f"--arena {arena} --decoder {decoder} --seed {seed} --repeats {repeats}"
     options += f" --limit {limit}" if limit else ""
     options += " --through-autoencoder" if through_autoencoder else ""
     options += f" --reference-errors {reference_errors.name}" if reference_errors else ""
+    if training is not None and baselines != "fast":
+        options += f" --baselines {baselines} --training {training.name} --fitted {fitted}"
     result = BenchmarkResult(
         benchmark="faults",
         command=f"synth benchmark faults --data {data.name} {options} --json",
-        weights={loaded.name: loaded.weights_sha256, "audit": model.sha256}
-        | ({} if latent is None else {"autoencoder": latent.autoencoder_sha256}),
+        weights=weights | ({} if latent is None else {"autoencoder": latent.autoencoder_sha256}),
         seconds=time.monotonic() - started,
         rows=tuple(rows_of(claims, arena=arena, seed=seed, errors=errors)),
     )
