@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,11 @@ class Outliner:
     z: Map
     standing: Standing
 
+    @cached_property
+    def usual(self) -> dict[str, float]:
+        """Median HU of each host."""
+        return {id: float(np.median(mask.values(self.image.array))) for id, mask in self.hosts.items()}
+
     def outline(self, place: Place) -> Candidate | None:
         """The candidate at a place, None where nothing can be told from its surroundings."""
         host = self._host(place)
@@ -95,9 +101,7 @@ class Outliner:
         hu, expected = self.image.array[box], self.held_out.location[box]
         inside = self.held_out.body.crop(box) if host is None else self.hosts[host].crop(box)
         if host is not None:
-            mask = self.hosts[host]
-            usual = float(np.median(self.image.array[mask.slices][mask.box]))
-            expected = np.full(hu.shape, usual, np.float32)
+            expected = np.full(hu.shape, self.usual[host], np.float32)
         if not (core & inside).any():
             return None
         step = _sharp_centre(hu, core & inside, place, box) - float(np.median(expected[core & inside]))
@@ -128,8 +132,9 @@ class Outliner:
 
     def _host(self, place: Place) -> str | None:
         """The smallest entity that holds most of the place."""
+        least = HOST_SHARE * place.voxels.sum()
         for id, mask in self.hosts.items():
-            if (mask.crop(place.box) & place.voxels).sum() >= HOST_SHARE * place.voxels.sum():
+            if _meet(mask.slices, place.box) and (mask.crop(place.box) & place.voxels).sum() >= least:
                 return id
         return None
 
@@ -138,6 +143,11 @@ def hosts_of_parse(parse: Parse) -> dict[str, Mask]:
     """Organs and findings that can hold something, the smallest first."""
     ids = [i for i in parse.present_ids if parse.entity(i).kind in (Kind.organ, Kind.finding)]
     return {i: parse.masks[i] for i in sorted(ids, key=lambda i: (parse.masks[i].voxels, i))}
+
+
+def _meet(one: Slices3, other: Slices3) -> bool:
+    """Whether two boxes share voxels."""
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
 
 
 def _strongest(values: list[NDArray[np.float32]]) -> float:

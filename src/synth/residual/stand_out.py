@@ -129,7 +129,8 @@ def _places(rising: Map, sign: float, least: float) -> Iterator[Place]:
     yield from _parts(whole, rising, sign)
     tops, count = ndimage.label((rising == ndimage.maximum_filter(rising, size=3)) & beyond)
     basins = watershed(-rising, tops, mask=rising > HALF * least)
-    highest = np.r_[0.0, ndimage.maximum(rising, tops, np.arange(1, count + 1))]
+    highest = np.zeros(count + 1)
+    np.maximum.at(highest, tops[tops > 0], rising[tops > 0])
     yield from _parts(np.where(rising > HALF * highest[basins], basins, 0), rising, sign)
 
 
