@@ -88,9 +88,19 @@ def test_a_case_of_another_scanner_is_warned_of_and_one_like_the_others_is_not(w
     assert _messages(world, found, hotter, toy.parse).get("drift") == "warning"
 
 
-def test_the_shipped_scores_know_no_drift_and_say_nothing(world):
+def test_a_judge_of_few_cases_says_that_they_are_too_few_to_know_a_drift(world):
     toy = world.toy_patient(900)
     report = audit(toy.image, toy.parse, AuditOptions(search=False), decoder=world.decoder(), model=world.model())
+    (said,) = [m for m in report.findings.preflight if "drift" in m.code]
+    assert (said.severity, said.code) == ("info", "drift_unknown")
+    assert "among 12 calibration cases; 19 are needed" in said.message
+
+
+def test_a_judge_that_knows_no_usual_cases_says_nothing_of_drift(world):
+    toy, model = world.toy_patient(900), world.model()
+    old = {name: replace(judge, facts={}) for name, judge in model.judges.items()}
+    options = AuditOptions(search=False)
+    report = audit(toy.image, toy.parse, options, decoder=world.decoder(), model=replace(model, judges=old))
     assert not [m for m in report.findings.preflight if "drift" in m.code]
 
 
