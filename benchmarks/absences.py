@@ -25,7 +25,7 @@ from sklearn.metrics import roc_auc_score
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
 from synth.contracts import Decoder
 from synth.decoder import load_decoder
-from synth.fault import jitter
+from synth.fault import jittered
 from synth.interop import import_labels
 from synth.parse import Parse, Presence
 from synth.phantom import make, sample_spec
@@ -95,7 +95,7 @@ class Asker:
         """Everything about one patient, image and parse on the decoder's grid."""
         rng = np.random.default_rng(seed)
         parse = parse.without_derived()
-        parse = parse.replace(masks={i: jitter(m, parse.geometry, rng) for i, m in parse.masks.items()})
+        parse = jittered(parse, rng)
         last = tiers_of(self.decoder, image, self.model, None)[-1]
         case = Case()
 

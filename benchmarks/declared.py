@@ -29,7 +29,7 @@ from sklearn.metrics import roc_auc_score
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
 from synth.decoder.checkpoint import weights_folder
 from synth.errors import InputError
-from synth.fault import FaultSpec, inject, jitter
+from synth.fault import FaultSpec, inject, jittered
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Attribute, Parse
 from synth.parse.derive import derive_appearance, derive_relations
@@ -60,11 +60,6 @@ class Found:
 
 
 Case = dict[str, Found]
-
-
-def jittered(parse: Parse, rng: np.random.Generator) -> Parse:
-    """Every outline jittered."""
-    return parse.replace(masks={i: jitter(m, parse.geometry, rng) for i, m in parse.masks.items()})
 
 
 @cache

@@ -25,7 +25,7 @@ from synth.benchmark.result import BenchmarkResult, Row
 from synth.benchmark.verdict_phantoms import draw_truth
 from synth.decoder import DirectDecoder, load_decoder
 from synth.errors import InputError
-from synth.fault import FaultSpec, inject, jitter
+from synth.fault import FaultSpec, inject, jittered
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse
 from synth.pipeline.audit import shipped_model
@@ -58,11 +58,6 @@ def conditions(image: Volume, parse: Parse, rng: np.random.Generator) -> Iterato
 def noise(like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """White noise."""
     return rng.normal(0.0, NOISE_HU, like.shape).astype(np.float32)
-
-
-def jittered(parse: Parse, rng: np.random.Generator) -> Parse:
-    """Every outline jittered."""
-    return parse.replace(masks={i: m if m.is_empty else jitter(m, parse.geometry, rng) for i, m in parse.masks.items()})
 
 
 def warned(image: Volume, parse: Parse, decoder: DirectDecoder, model: AuditModel) -> bool | None:

@@ -26,7 +26,7 @@ import numpy as np
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
 from synth.decoder import load_decoder
 from synth.errors import InputError
-from synth.fault import Family, FaultSpec, inject, jitter
+from synth.fault import Family, FaultSpec, inject, jitter, jittered
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Kind, Parse
 from synth.pipeline.audit import shipped_model
@@ -82,7 +82,7 @@ def claims(folder: Path, decoder: object) -> Iterator[Claim]:
     grid = patient.image.geometry.with_spacing(model.prior.spacing_mm)
     image, parse = resample(patient.image, grid), patient.parse.without_derived()
     (tier,) = tiers_of(decoder, image, model, (1,))  # type: ignore[arg-type]  # a decoder
-    jittered = {i: jitter(m, parse.geometry, rng) for i, m in parse.masks.items()}
+    others = jittered(parse, rng)
 
     def score(told: Parse, id: str) -> float:
         return tier.ask(told, id, model.prior, seed=0)[0]
@@ -95,7 +95,7 @@ def claims(folder: Path, decoder: object) -> Iterator[Claim]:
             except InputError:
                 continue
             wrong = fault.parse.masks[entity.id]
-            told = parse.replace(masks={**jittered, entity.id: jitter(wrong, parse.geometry, rng)}).resampled(grid)
+            told = others.with_mask(entity.id, jitter(wrong, parse.geometry, rng)).resampled(grid)
             drawn = told.masks.get(entity.id)
             if drawn is None or drawn.voxels < MIN_VOXELS:
                 continue

@@ -22,7 +22,7 @@ import numpy as np
 
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
 from synth.errors import InputError
-from synth.fault import FaultSpec, inject, jitter
+from synth.fault import FaultSpec, inject, jittered
 from synth.interop import import_labels
 from synth.parse import Kind, Parse
 from synth.phantom import make
@@ -72,7 +72,7 @@ def main(data: Path, phantoms: int) -> None:
 
 def one(parse: Parse, population: Population, rng: np.random.Generator, relabelled: int, traded: int) -> Case:
     """Everything about one patient."""
-    parse = parse.replace(masks={i: jitter(m, parse.geometry, rng) for i, m in parse.masks.items()})
+    parse = jittered(parse, rng)
     case = Case()
     centres = centres_of(parse)
     for name, centre in centres.items():

@@ -32,7 +32,7 @@ from scipy.spatial.transform import Rotation
 from synth.benchmark.result import BenchmarkResult, Row
 from synth.benchmark.verdict_phantoms import draw_spec, slab
 from synth.decoder import load_decoder
-from synth.fault import jitter
+from synth.fault import jittered
 from synth.interop import import_labels
 from synth.parse import Entity, Kind, Parse, Presence
 from synth.phantom import Phantom, make
@@ -213,11 +213,6 @@ def _cut(made: Phantom, box: tuple[slice, slice, slice]) -> Visit:
     image = made.image.cropped(box)
     parse = parse.without(*outside).replace(circumstance=parse.circumstance.changed(image_sha256=None))
     return Visit(image, parse, parse)
-
-
-def jittered(parse: Parse, rng: np.random.Generator) -> Parse:
-    """Every outline drawn anew."""
-    return parse.replace(masks={i: jitter(m, parse.geometry, rng) for i, m in parse.masks.items()})
 
 
 def noisy(image: Volume, hu: float, rng: np.random.Generator) -> Volume:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from synth.fault import jitter, smooth_noise
+from synth.fault import jitter, jittered, smooth_noise
 from synth.parse import Entity, Kind, Parse
 from synth.phantom import PhantomSpec, make
 from synth.phantom.patients import LESIONS_MM, slab, spec_with_lesions, within
@@ -57,9 +57,9 @@ def draw_truth(seed: int, *, spacing_mm: float = 4.0, unseen: bool = False) -> T
     if unseen:
         image = _grained(image, outlines, rng)
     outlines = outlines.replace(circumstance=outlines.circumstance.changed(image_sha256=image.sha256()))
-    masks = {i: jitter(mask, outlines.geometry, rng) for i, mask in outlines.masks.items()}
+    parse = jittered(outlines, rng)
     removed, lesions = _removed(whole.parse, spec, box, rng), _sizes(made.parse, outlines)
-    return Truth(seed, image, outlines, outlines.replace(masks=masks), removed, lesions)
+    return Truth(seed, image, outlines, parse, removed, lesions)
 
 
 def draw_spec(seed: int, rng: np.random.Generator, *, unseen: bool = False) -> PhantomSpec:

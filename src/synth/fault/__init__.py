@@ -1,7 +1,7 @@
 """Fault injection: correct parses jittered or broken in known ways, each with the verdict it must get."""
 
 from synth.fault.inject import FAMILIES, inject
-from synth.fault.jitter import jitter, smooth_noise
+from synth.fault.jitter import jitter, jittered, smooth_noise
 from synth.fault.move import Moved, move_onto, moved, moved_by_mm, random_move, random_shift
 from synth.fault.record import Expectation, Family, Faulted, FaultRecord, FaultSpec, Verdict
 from synth.fault.scene import Scene
@@ -18,6 +18,7 @@ __all__ = [
     "Verdict",
     "inject",
     "jitter",
+    "jittered",
     "move_onto",
     "moved",
     "moved_by_mm",

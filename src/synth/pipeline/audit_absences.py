@@ -11,7 +11,7 @@ from synth.pipeline.tiers import Tier
 from synth.population import Population
 from synth.residual.absences import Denied, denied_organs
 from synth.residual.findings import Candidate as CandidateName
-from synth.residual.findings import EntityFinding, MissingFinding, Verdict
+from synth.residual.findings import EntityFinding, MissingFinding, Verdict, recorded
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.presence import Examined
 from synth.volume import Mask, Volume, resample_mask
@@ -79,7 +79,6 @@ def _claimed(parse: Parse, own: Entity, mask: Mask) -> Parse:
 
 def _region(parse: Parse, score: float, denied: Denied, found: Examined, on_grid: Volume, image: Volume) -> FoundRegion:
     own, mask = denied.entity, denied.mask
-    values = found.evidence.features
     there = score > SURE
     x, y, z = (float(v) for v in mask.centroid_mm(parse.geometry))
     words = own.term.words
@@ -99,6 +98,6 @@ def _region(parse: Parse, score: float, denied: Denied, found: Examined, on_grid
         focus_mm=(x, y, z),
         mean_hu=round(float(mask.values(on_grid.array).mean()), 1),
         reason=reason,
-        evidence={key: round(value, 5) for key, value in sorted(values.items()) if value == value},
+        evidence=recorded(found.evidence.features),
     )
     return FoundRegion(finding, resample_mask(mask, parse.geometry, image.geometry), found)

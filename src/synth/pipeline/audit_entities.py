@@ -15,7 +15,7 @@ from synth.parse import Entity, Parse, Presence
 from synth.pipeline.tiers import Tier, decided
 from synth.residual.conformal import Conformal, scores_needed
 from synth.residual.evidence import EntityEvidence
-from synth.residual.findings import CalibrationCell, Counterfactual, EntityFinding, Leaning, Verdict
+from synth.residual.findings import CalibrationCell, Counterfactual, EntityFinding, Leaning, Verdict, recorded
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.leaning import WORDS
 from synth.residual.leaning import leaning as leaning_of
@@ -179,7 +179,7 @@ def _finding(original: Parse, parse: Parse, answer: _Answer, judged: Judged) -> 
         score=scored.score,
         p_value=None if conformal is None else conformal.p_value,
         reason=_reason(evidence, scored, judged),
-        evidence={key: round(value, 5) for key, value in sorted(evidence.features.items()) if value == value},
+        evidence=recorded(evidence.features),
         counterfactual=Counterfactual(
             kind="presence",
             alternative=f"the same parse without {entity.id}",

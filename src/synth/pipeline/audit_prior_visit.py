@@ -22,7 +22,7 @@ from synth.residual.conformal import benjamini_hochberg, scores_needed
 from synth.residual.elsewhere import best_elsewhere
 from synth.residual.evidence import entity_features
 from synth.residual.findings import Candidate as CandidateName
-from synth.residual.findings import MissingFinding, PriorOutcome, PriorTried, Verdict
+from synth.residual.findings import MissingFinding, PriorOutcome, PriorTried, Verdict, recorded
 from synth.residual.judge import NO_DECODER, AuditModel
 from synth.residual.places import MOST_PLACES, PLACES, Ranked, drawn_within, other_places, ranked
 from synth.residual.presence import Examined
@@ -221,7 +221,6 @@ def _region(
 ) -> FoundRegion:
     assert answer.examined is not None
     x, y, z = (float(v) for v in found.mask.centroid_mm(parse.geometry))
-    values = answer.examined.evidence.features
     finding = MissingFinding(
         id=str(told.region),
         verdict=Verdict.missing,
@@ -236,7 +235,7 @@ def _region(
         focus_mm=(x, y, z),
         mean_hu=round(float(found.mask.values(on_grid.array).mean()), 1),
         reason=answer.reason,
-        evidence={key: round(value, 5) for key, value in sorted(values.items()) if value == value},
+        evidence=recorded(answer.examined.evidence.features),
     )
     return FoundRegion(finding, resample_mask(found.mask, parse.geometry, image.geometry), answer.examined)
 

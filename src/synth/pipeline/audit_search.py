@@ -9,7 +9,7 @@ import torch
 from synth.parse import Parse
 from synth.pipeline.tiers import Tier
 from synth.residual.findings import Candidate as CandidateName
-from synth.residual.findings import MissingFinding, Verdict
+from synth.residual.findings import MissingFinding, Verdict, recorded
 from synth.residual.held_out import HeldOut
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import Judge
@@ -76,7 +76,7 @@ def _region(
         peak=round(found.peak, 3),
         mean_hu=round(found.mean_hu, 1),
         reason=_reason(tried, score, p, beyond),
-        evidence={key: round(value, 5) for key, value in sorted(tried.features.items()) if value == value},
+        evidence=recorded(tried.features),
     )
     return FoundRegion(finding, mask, tried)
 

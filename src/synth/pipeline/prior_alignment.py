@@ -15,7 +15,7 @@ from synth.parse import Parse, load_bundle
 from synth.parse.align import LEAST_SHARED, rigid_by_organs, shared_dice
 from synth.pipeline.preflight import preflight, require
 from synth.residual.findings import Message, PriorAlignment
-from synth.volume import Geometry, Volume, read_volume
+from synth.volume import Volume, read_volume
 from synth.volume.register import register
 
 Method = Literal["images", "organs", "frame"]
@@ -148,9 +148,8 @@ def _registered(prior: Volume, image: Volume) -> NDArray[np.float64]:
 
 
 def _placed(visit: PriorVisit, parse: Parse, how: Method, matrix: NDArray[np.float64]) -> PlacedPrior:
-    own = visit.parse
-    there = Geometry(own.geometry.shape, np.linalg.inv(matrix) @ own.geometry.affine)
-    here = own.replace(geometry=there).resampled(parse.geometry)
+    there = visit.parse.replace(geometry=visit.parse.geometry.brought(matrix))
+    here = there.resampled(parse.geometry)
     return PlacedPrior(visit, here, how, matrix, shared_dice(here, parse))
 
 

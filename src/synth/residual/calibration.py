@@ -118,28 +118,36 @@ def fit_judge(collected: Collected, decoder: Decoder, facts: Mapping[str, object
     """
     samples = collected.samples
     presence = _fit(samples)
-    scored = [(s, score) for s, score in zip(samples, _cross_fitted(samples), strict=True) if s.truth]
-    calibration = Calibration(tuple(CalibrationScore(s.name, s.volume_ml, score) for s, score in scored))
+    scored = _true_scores(samples)
+    calibration = Calibration(tuple(score for _, score in scored))
     missing, most = fit_search(collected.candidates)
     said = {
         "true claims": len(scored),
         "false claims": len(samples) - len(scored),
         "cases": len({s.case for s in samples}),
-        FACT: usual_cases(samples).to_json(),
+        FACT: _usual(scored).to_json(),
     }
     return Judge(decoder.weights_sha256, presence, calibration, missing, most, {**said, **dict(facts or {})})
 
 
 def usual_cases(samples: Sequence[Sample]) -> Reference:
     """What is usual among the cases: scores of their untouched entities, none from a fusion that has seen its case."""
+    return _usual(_true_scores(samples))
+
+
+def _true_scores(samples: Sequence[Sample]) -> list[tuple[Sample, CalibrationScore]]:
+    """The true claims with their cross-fitted scores."""
+    scored = zip(samples, _cross_fitted(samples), strict=True)
+    return [(s, CalibrationScore(s.name, s.volume_ml, score)) for s, score in scored if s.truth]
+
+
+def _usual(scored: Sequence[tuple[Sample, CalibrationScore]]) -> Reference:
     untouched: dict[str, list[CalibrationScore]] = {}
     true: dict[str, list[CalibrationScore]] = {}
-    for s, score in zip(samples, _cross_fitted(samples), strict=True):
-        if s.truth:
-            found = CalibrationScore(s.name, s.volume_ml, score)
-            true.setdefault(s.case, []).append(found)
-            if s.origin == UNTOUCHED:
-                untouched.setdefault(s.case, []).append(found)
+    for sample, score in scored:
+        true.setdefault(sample.case, []).append(score)
+        if sample.origin == UNTOUCHED:
+            untouched.setdefault(sample.case, []).append(score)
     return reference(untouched, true)
 
 

@@ -165,7 +165,7 @@ def _grown(box: Slices3, shape: tuple[int, int, int]) -> Slices3:
 
 def _around(image: Map, mask: Mask, mean: float, step: float) -> dict[str, float]:
     """Of each layer around the outline, the shares of voxels on the anomaly's side, alike, and beyond it."""
-    box = _grown(mask.slices, image.shape)
+    box = mask.padded_slices(GROW_VOXELS)
     region = mask.crop(box)
     share = 1.0 + (image[box] - mean) / step
     out: dict[str, float] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -140,6 +141,16 @@ class Candidate(Finding):
 
     name: str
     share: float
+
+
+def recorded(features: Mapping[str, float]) -> dict[str, float]:
+    """What was measured, as a finding's `evidence` has it: by name, five digits, without what was not measured.
+
+    Example:
+        >>> recorded({"b": 0.1234567, "a": 1.0, "c": float("nan")})
+        {'a': 1.0, 'b': 0.12346}
+    """
+    return {key: round(value, 5) for key, value in sorted(features.items()) if value == value}
 
 
 class MissingFinding(Finding):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from synth.contracts import Decoder, EncodedImage
-from synth.fault import jitter
+from synth.fault import jittered
 from synth.parse import Kind, Parse
 from synth.residual.fusion import Fusion
 from synth.residual.held_out import render_held_out
@@ -56,8 +56,7 @@ class Searched:
 
     def groups(self, parse: Parse, rng: np.random.Generator, deletions: int) -> dict[Key, list[CandidateSample]]:
         """Search the complete parse, then the parse less one finding at a time; `parse` is correct and on the grid."""
-        masks = {i: m if m.is_empty else jitter(m, parse.geometry, rng) for i, m in parse.masks.items()}
-        rough = parse.replace(masks=masks)
+        rough = jittered(parse, rng)
         out = {(self.name, COMPLETE): [self._sample(t, None) for t in self._search(rough)]}
         findings = [i for i in parse.present_ids if parse.entity(i).kind is Kind.finding]
         for number, gone in enumerate(map(str, rng.permutation(findings)[:deletions])):

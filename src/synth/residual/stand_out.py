@@ -90,7 +90,7 @@ def standing(image: Volume, parse: Parse, z: Map, allowed: Zone) -> Standing:
 def _add_organ(maps: tuple[Map, ...], image: Volume, parse: Parse, id: str) -> None:
     """How far each smoothed voxel of an organ lies from the organ's median, in robust standard deviations."""
     mask = parse.masks[id]
-    box = _widened(mask.slices, image.shape)
+    box = mask.padded_slices(AROUND)
     core = _core(parse, id, mask, box)
     if core.sum() < LEAST_CORE:
         return
@@ -113,11 +113,6 @@ def _core(parse: Parse, id: str, mask: Mask, box: Slices3) -> Zone:
             if inside.any():
                 core &= ~ndimage.binary_dilation(inside)
     return core
-
-
-def _widened(box: Slices3, shape: tuple[int, int, int]) -> Slices3:
-    x, y, z = (slice(max(0, s.start - AROUND), min(n, s.stop + AROUND)) for s, n in zip(box, shape, strict=True))
-    return x, y, z
 
 
 def _places(rising: Map, sign: float, least: float) -> Iterator[Place]:

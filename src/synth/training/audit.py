@@ -119,7 +119,7 @@ def _searching_anew(judge: Judge, groups: Groups) -> Judge:
 def _kept_of(groups: Groups, judge: str, decoder: Decoder) -> Groups:
     """The features that a judge may read: all, those without the latent decoder's, or those of no decoder."""
     prefixes = () if judge == decoder.name else DECODERS if judge == NO_DECODER else LATENT
-    return {k: [replace(c, features=_fewer(c.features, prefixes)) for c in group] for k, group in groups.items()}
+    return _regions_without(groups, prefixes)
 
 
 def _searches(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> dict[Key, list[CandidateSample]]:
@@ -179,13 +179,12 @@ def _case(config: TrainConfig, decoder: Decoder, read: tuple[str, Volume, Parse]
 
 
 def _without(collected: Collected, prefixes: tuple[str, ...]) -> Collected:
-    return Collected(
-        [replace(s, features=_fewer(s.features, prefixes)) for s in collected.samples],
-        {
-            k: [replace(c, features=_fewer(c.features, prefixes)) for c in group]
-            for k, group in collected.candidates.items()
-        },
-    )
+    samples = [replace(s, features=_fewer(s.features, prefixes)) for s in collected.samples]
+    return Collected(samples, _regions_without(collected.candidates, prefixes))
+
+
+def _regions_without(groups: Groups, prefixes: tuple[str, ...]) -> dict[Key, list[CandidateSample]]:
+    return {k: [replace(c, features=_fewer(c.features, prefixes)) for c in group] for k, group in groups.items()}
 
 
 def _fewer(features: Mapping[str, float], prefixes: tuple[str, ...]) -> dict[str, float]:

@@ -121,6 +121,10 @@ class Geometry:
     def _inverse(self) -> Float64:
         return np.asarray(np.linalg.inv(self.affine), dtype=np.float64)
 
+    def brought(self, matrix: ArrayLike) -> Geometry:
+        """The same grid in another world; `matrix` (4, 4) takes millimetres of that world to those of this one."""
+        return Geometry(self.shape, np.linalg.inv(np.asarray(matrix, np.float64)) @ self.affine)
+
     def world(self, ijk: ArrayLike) -> Float64:
         """Voxel indices (..., 3) to millimetres (..., 3)."""
         return np.asarray(np.asarray(ijk, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3])

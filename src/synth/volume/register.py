@@ -37,7 +37,7 @@ class Alignment:
 
     def moved(self, geometry: Geometry) -> Geometry:
         """The grid of the moving image, in the world of the fixed one."""
-        return Geometry(geometry.shape, np.linalg.inv(self.matrix) @ geometry.affine)
+        return geometry.brought(self.matrix)
 
     def image(self, moving: Volume, grid: Geometry) -> Volume:
         """The moving image on a grid of the fixed one's world."""
