@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from synth.benchmark.verdict_phantoms import Truth, draw_truth
+from synth.benchmark.verdict_phantoms import draw_truth
+from synth.benchmark.verdict_truth import Truth
 from synth.benchmark.verdicts import found_at
 from synth.contracts import Decoder
 from synth.decoder import load_decoder

@@ -12,13 +12,16 @@ import pytest
 import torch
 
 from synth.benchmark.beta_presence import BetaPresence
+from synth.benchmark.faults import WrongReference
 from synth.benchmark.remembered import remembering
 from synth.benchmark.result import Row
 from synth.benchmark.verdict_confusion import confusion
 from synth.benchmark.verdict_faults import PLANS, TRUE, Plan, Planted, plant
-from synth.benchmark.verdict_phantoms import Truth, draw_truth
+from synth.benchmark.verdict_patients import Phantoms, Referenced
+from synth.benchmark.verdict_phantoms import draw_truth
 from synth.benchmark.verdict_record import AuditLine, SaidEntity, SaidRegion, add_line, read_lines
-from synth.benchmark.verdict_scores import rows_of
+from synth.benchmark.verdict_scores import rows_of, without
+from synth.benchmark.verdict_truth import Truth
 from synth.benchmark.verdicts import VerdictOptions, run_verdicts
 from synth.decoder import DirectDecoder
 from synth.errors import InputError
@@ -71,6 +74,8 @@ def test_every_family_is_planted_with_the_verdict_that_it_must_get(planted: dict
     assert verdicts["relabel"] == verdicts["swap_sides"] == {"wrong_label"}
     assert verdicts["attenuation"] == verdicts["steatosis"] == verdicts["attenuation_class"] == {"wrong_attribute"}
     assert verdicts["wrong_relation"] == {"wrong_relation"}
+    three = planted["three/all"]
+    assert len({e.entity for e in three.expected}) == len(three.said.split("; ")) == 3
 
 
 def test_every_fault_changes_the_parse_and_stays_in_its_severity(truth: Truth, planted: dict[str, Planted]) -> None:
@@ -134,14 +139,14 @@ def test_a_decoder_with_a_memory_answers_the_same_bit_for_bit_and_only_once(trut
     assert np.array_equal(ask(memory, other, "liver"), ask(plain, other, "liver"))
 
 
-def _line(phantom: int, family: str, expected: str, verdict: str, *, score: float = -1.0) -> AuditLine:
+def _line(patient: object, family: str, expected: str, verdict: str, *, score: float = -1.0) -> AuditLine:
     wrong = SaidEntity("x", "liver", False, verdict, expected, 1 if verdict != "supported" else 9, {"presence": score})
-    return AuditLine(phantom, f"{family}/all", family, "all", entities=(wrong,), others=3)
+    return AuditLine(str(patient), f"{family}/all", family, "all", entities=(wrong,), others=3)
 
 
-def _true(phantom: int, *verdicts: str, score: float = 2.0) -> AuditLine:
+def _true(patient: object, *verdicts: str, score: float = 2.0) -> AuditLine:
     said = tuple(SaidEntity(f"e{k}", "liver", False, v, scores={"presence": score}) for k, v in enumerate(verdicts))
-    return AuditLine(phantom, "none/all", "none", "all", entities=said, searched=True, seconds=2.0)
+    return AuditLine(str(patient), "none/all", "none", "all", entities=said, searched=True, seconds=2.0)
 
 
 def _value(rows: list[Row], metric: str, method: str = "ours", **group: str) -> float:
@@ -186,8 +191,8 @@ def test_what_was_left_out_is_found_by_a_region_on_its_place_alone() -> None:
     weak = SaidRegion(False, True, {"presence": 0.5, "l1": 1.0})
     elsewhere = SaidRegion(True, False, {"presence": 9.0, "l1": 2.0})
     common = {"key": "delete/all", "family": "delete", "severity": "all", "place": True, "searched": True}
-    complete = AuditLine(1, "none/all", "none", "all", searched=True, regions=(replace(weak, hit=False),))
-    lines = [complete] + [AuditLine(k, regions=(r,), **common) for k, r in enumerate((hit, weak, elsewhere), 1)]  # type: ignore[arg-type]
+    complete = AuditLine("1", "none/all", "none", "all", searched=True, regions=(replace(weak, hit=False),))
+    lines = [complete] + [AuditLine(str(k), regions=(r,), **common) for k, r in enumerate((hit, weak, elsewhere), 1)]  # type: ignore[arg-type]
     rows = rows_of(lines)
     assert _value(rows, "power", family="delete") == pytest.approx(1 / 3)
     assert _value(rows, "detected", family="delete") == pytest.approx(2 / 3)
@@ -201,11 +206,11 @@ def test_a_torn_last_line_is_made_again_and_any_other_damage_is_refused(tmp_path
     for k in range(2):
         add_line(path, _line(k, "merge", "wrong_extent", "supported"))
     whole = path.read_text()
-    path.write_text(whole + '{"phantom": 3, "ke')
-    assert [line.phantom for line in read_lines(path)] == [0, 1]
+    path.write_text(whole + '{"patient": "3", "ke')
+    assert [line.patient for line in read_lines(path)] == ["0", "1"]
     assert path.read_text() == whole
     assert read_lines(path)[0] == _line(0, "merge", "wrong_extent", "supported")
-    path.write_text('{"phantom": 3}\n' + whole)
+    path.write_text('{"patient": "3"}\n' + whole)
     with pytest.raises(InputError, match="line of JSON"):
         read_lines(path)
 
@@ -214,7 +219,7 @@ def test_a_torn_last_line_is_made_again_and_any_other_damage_is_refused(tmp_path
 def test_a_run_goes_on_where_it_was_and_refuses_other_settings(tmp_path: Path) -> None:
     decoder, model = DirectDecoder.from_pretrained(), shipped_model()
     options = VerdictOptions(families=("swap_sides",), fitted=1)
-    lines = run_verdicts(tmp_path / "run", 1, options, decoder, model)
+    lines = run_verdicts(tmp_path / "run", Phantoms(1), options, decoder, model)
     assert [line.key for line in lines] == ["none/all", "swap_sides/all"]
     assert len(lines[0].entities) > 20
     assert lines[0].searched
@@ -222,12 +227,43 @@ def test_a_run_goes_on_where_it_was_and_refuses_other_settings(tmp_path: Path) -
     path = tmp_path / "run" / "phantom-95000.jsonl"
     first, second = path.read_text().splitlines()
     path.write_text(json.dumps({**json.loads(first), "seconds": 123.0}) + "\n" + second[:40])
-    again = run_verdicts(tmp_path / "run", 1, options, decoder, model)
+    again = run_verdicts(tmp_path / "run", Phantoms(1), options, decoder, model)
     assert again[0].seconds == 123.0  # kept, not made again
     assert replace(again[1], seconds=0.0) == replace(lines[1], seconds=0.0)
     with pytest.raises(InputError, match="settings"):
-        run_verdicts(tmp_path / "run", 1, replace(options, seed=5), decoder, model)
+        run_verdicts(tmp_path / "run", Phantoms(1), replace(options, seed=5), decoder, model)
     truth = draw_truth(95_000)
     plain = audit(truth.image, truth.parse, AuditOptions("direct", (1,), search=False), decoder=decoder, model=model)
     said = {e.id: e.scores["presence"] for e in lines[0].entities}
     assert said == {e.id: round(e.score, 5) for e in plain.findings.entities if e.score is not None}
+
+
+def test_what_is_said_of_a_wrong_reference_is_left_out(tmp_path: Path) -> None:
+    wrong = [WrongReference("1", "x", "drawn in air"), WrongReference("2", "e0", "drawn in air")]
+    lines = [
+        _true("1", "supported"),
+        _true("2", "hallucinated", "supported"),
+        _line("1", "merge", "wrong_extent", "supported"),
+        _line("2", "merge", "wrong_extent", "wrong_extent"),
+    ]
+    assert [(line.patient, len(line.entities)) for line in without(lines, wrong)] == [("1", 1), ("2", 1), ("2", 1)]
+    rows = rows_of(lines, errors=wrong)
+    assert _value([r for r in rows if "reference" not in r.group], "false_alarms", verdict="all") == pytest.approx(
+        1 / 3
+    )
+    assert _value(rows, "false_alarms", verdict="all", reference="checked") == 0.0
+    assert _value(rows, "power", family="merge", reference="checked") == 1.0
+
+
+def test_real_patients_are_jittered_anew_each_time_and_planted_in(shared_data: Path) -> None:
+    patients = Referenced(shared_data / "openkbp" / "validation", count=1)
+    assert (patients.arena, patients.about, patients.names) == ("openkbp", "openkbp validation", ["pt_201"])
+    first, again, other = (patients.truth(0, 4.0, drawn=k) for k in (0, 0, 1))
+    assert first.parse == again.parse != other.parse
+    assert first.outlines == other.outlines
+    assert all(other.parse.masks[i].dice(m) >= 0.85 - 1e-9 for i, m in first.outlines.masks.items())
+    moved = [plant(t, Plan("move", "32-56 mm")) for t in (first, other)]
+    assert [p is not None and p.family in ("shift", "moved_away") for p in moved] == [True, True]
+    assert plant(first, Plan("hallucinated_organ")) is None  # nothing was removed from a real patient
+    with pytest.raises(InputError, match="limit"):
+        Referenced(shared_data / "openkbp" / "validation", count=0)

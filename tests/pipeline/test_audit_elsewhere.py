@@ -15,10 +15,11 @@ from synth.phantom import Phantom, make, sample_spec
 from synth.pipeline.audit import AuditOptions, AuditReport, audit, shipped_model
 from synth.pipeline.audit_elsewhere import audit_elsewhere
 from synth.pipeline.tiers import tiers_of
+from synth.population import Population
 from synth.report.folder import save_report
-from synth.residual.elsewhere import others
+from synth.residual.elsewhere import PLACES, fitted, places, resized
 from synth.residual.findings import Verdict
-from synth.volume import Mask, dilated, read_mask
+from synth.volume import Mask, dilated, eroded, read_mask
 
 KEPT = ("liver", "stomach", "spleen", "kidney_right", "pancreas", "aorta", "adrenal_gland_left", "colon")
 
@@ -71,15 +72,53 @@ def test_a_mask_moved_away_stays_hallucinated(patient: Phantom) -> None:
     assert found["spleen"].verdict in (Verdict.hallucinated, Verdict.wrong_label)
 
 
-def test_other_masks_stay_in_the_image_and_are_smaller_larger_or_moved(patient: Phantom) -> None:
+def test_other_outlines_are_smaller_larger_or_a_part_and_stay_in_the_image(patient: Phantom) -> None:
     drawn = patient.parse.masks["spleen"]
-    tried = list(others(drawn))
-    assert {how for how, _ in tried} == {"smaller", "larger", "elsewhere"}
-    assert all(mask.voxels < drawn.voxels for how, mask in tried if how == "smaller")
-    assert all(mask.voxels > drawn.voxels for how, mask in tried if how == "larger")
-    assert all(mask.voxels <= drawn.voxels for how, mask in tried if how == "elsewhere")
+    tried = list(resized(drawn))
+    assert [how for how, _ in tried] == ["smaller", "larger"] * 3
+    assert all((mask.voxels < drawn.voxels) == (how == "smaller") for how, mask in tried)
     at_the_edge = Mask.from_box((10, 10, 10), (0, 0, 0), np.ones((4, 4, 4), bool))
-    assert all(mask.shape == (10, 10, 10) for _, mask in others(at_the_edge))
+    assert all(mask.shape == (10, 10, 10) for _, mask in resized(at_the_edge))
+
+
+def test_a_mask_is_cut_to_what_looks_like_the_organ_and_grown_over_it(patient: Phantom) -> None:
+    prior, parse = shipped_model().prior, patient.parse
+    true = parse.masks["kidney_right"]
+
+    def tried(mask: Mask) -> dict[str, float]:
+        found = fitted(patient.image, parse.with_mask("kidney_right", mask), "kidney_right", prior)
+        return {how: each.dice(true) for how, each in found}
+
+    swollen, shrunk = dilated(true, parse.geometry, 12.0), eroded(true, parse.geometry, 8.0)
+    assert tried(swollen)["part"] > swollen.dice(true) + 0.2
+    assert tried(shrunk)["larger"] > shrunk.dice(true) + 0.2
+
+
+@pytest.mark.parametrize("step", [(5, 0, 0), (0, -9, 0), (6, 6, 6)])
+def test_a_moved_mask_is_tried_where_it_was(patient: Phantom, step: tuple[int, int, int]) -> None:
+    true = patient.parse.masks["kidney_right"]
+    moved = patient.parse.with_mask("kidney_right", Mask.from_dense(np.roll(true.dense(), step, (0, 1, 2))))
+    tried = [mask for _, mask in places(patient.image, moved, "kidney_right", shipped_model().prior)]
+    assert 0 < len(tried) <= PLACES
+    assert max(mask.dice(true) for mask in tried) > 0.8
+
+
+def test_a_mask_moved_half_off_its_organ_is_wrong_in_its_extent(patient: Phantom) -> None:
+    true = patient.parse.masks["kidney_right"]
+    moved = Mask.from_dense(np.roll(true.dense(), 9, 2))
+    assert 0.1 < moved.dice(true) < 0.6
+    report = audited(patient, patient.parse.with_mask("kidney_right", moved))
+    assert next(e.verdict for e in report.entities if e.id == "kidney_right") is Verdict.wrong_extent
+    proposed = report.examined["kidney_right"].proposed
+    assert proposed is not None
+    assert proposed.dice(true) > 0.8
+
+
+def test_an_organ_under_another_name_is_named(patient: Phantom) -> None:
+    entities = [e.changed(name="gallbladder") if e.id == "stomach" else e for e in patient.parse.entities]
+    said = next(e for e in audited(patient, patient.parse.replace(entities=entities)).entities if e.id == "stomach")
+    assert (said.verdict, said.proposed_name) == (Verdict.wrong_label, "stomach")
+    assert "stomach" in (said.reason or "")
 
 
 def test_a_claimed_lesion_is_not_looked_for_nearby(patient: Phantom) -> None:
@@ -93,5 +132,5 @@ def test_a_claimed_lesion_is_not_looked_for_nearby(patient: Phantom) -> None:
     few = claimed.without(*[e.id for e in claimed.entities if e.id not in (*KEPT, "claimed")]).without_derived()
     model, decoder = shipped_model(), load_decoder("direct")
     (tier,) = tiers_of(decoder, patient.image, model, (1,))
-    (after,) = audit_elsewhere(tier, few, [flagged], model, image=patient.image, seed=0)
+    (after,) = audit_elsewhere(tier, few, [flagged], model, Population.load(), image=patient.image, seed=0)
     assert after.finding.verdict is Verdict.hallucinated

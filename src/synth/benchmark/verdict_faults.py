@@ -14,6 +14,7 @@
 | attenuation (a declared mean) | 40-60, 60-80, 80-100 HU off | wrong_attribute |
 | attenuation_class, steatosis, enhancement | | wrong_attribute |
 | wrong_relation | | wrong_relation |
+| three | three of `THREE` in different organs | each what it must get alone |
 
 The entity is drawn at random among those that the audit's grid can hold (`MIN_VOXELS`), organs alone where the fault is
 one of extent or of name. A family that a patient offers nothing for is left out of that patient.
@@ -23,12 +24,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from synth.benchmark.verdict_phantoms import Truth
+from synth.benchmark.verdict_truth import Truth
 from synth.errors import InputError
 from synth.fault import Expectation, Faulted, FaultSpec, inject
 from synth.parse import Attribute, Kind, Parse
@@ -42,6 +43,7 @@ MOVES_MM = {"8-12 mm": (8.0, 12.0), "16-24 mm": (16.0, 24.0), "32-56 mm": (32.0,
 GROWTHS_MM = {"4 mm": (4.0, 4.0), "8 mm": (8.0, 8.0), "12 mm": (12.0, 12.0)}
 OFF_HU = {"40-60 HU": (40.0, 60.0), "60-80 HU": (60.0, 80.0), "80-100 HU": (80.0, 100.0)}
 LEAST_MERGED = 1.2  # volume ratio: a neighbour smaller than a fifth is a matter of taste
+VOXEL_ML = 0.064  # of the audit's grid
 TRIES = 12  # entities tried before a family is left out
 
 
@@ -95,7 +97,9 @@ def plant(truth: Truth, plan: Plan, *, seed: int = 0) -> Planted | None:
     if plan not in PLANS:
         known = ", ".join(dict.fromkeys(p.family for p in PLANS))
         raise InputError("family", expected=f"one of {known}", got=plan.key, fix="choose one of these")
-    rng = np.random.default_rng([seed, truth.seed, zlib.crc32(plan.key.encode())])
+    rng = np.random.default_rng(
+        [seed, truth.seed, zlib.crc32(plan.key.encode()), *([truth.drawn] if truth.drawn else [])]
+    )
     return _FAMILIES[plan.family][0](truth, plan.severity, rng)
 
 
@@ -106,8 +110,13 @@ def _organs(truth: Truth, rng: np.random.Generator) -> list[str]:
 def _drawn(truth: Truth, rng: np.random.Generator, kinds: tuple[Kind, ...]) -> list[str]:
     """Ids of the entities that can be judged, in random order."""
     parse = truth.parse
-    ids = [i for i in parse.present_ids if parse.entity(i).kind in kinds and parse.masks[i].voxels >= MIN_VOXELS]
-    return [str(i) for i in rng.permutation(ids)]
+    ids = [i for i in parse.present_ids if parse.entity(i).kind in kinds and _is_large_enough(parse, i)]
+    return [str(i) for i in rng.permutation(ids) if i not in truth.spared]
+
+
+def _is_large_enough(parse: Parse, id: str) -> bool:
+    """The audit's grid can hold it."""
+    return parse.masks[id].volume_ml(parse.geometry) >= MIN_VOXELS * VOXEL_ML - 1e-9
 
 
 def _first(
@@ -126,8 +135,7 @@ def _first(
 
 def _judgeable(found: Faulted) -> bool:
     """What is expected can be given: the masks in question are large enough for the audit's grid."""
-    masks = found.parse.masks
-    return all(e.place is not None or masks[e.entity or ""].voxels >= MIN_VOXELS for e in found.record.expected)
+    return all(e.place is not None or _is_large_enough(found.parse, e.entity or "") for e in found.record.expected)
 
 
 def _as_planted(found: Faulted | None, family: str, severity: str) -> Planted | None:
@@ -243,6 +251,28 @@ def _has(truth: Truth, id: str, attribute: str) -> bool:
     return any(a.type == attribute for a in truth.parse.attributes_of(id))
 
 
+def _three(truth: Truth, severity: str, rng: np.random.Generator) -> Planted | None:
+    """Faults of different kinds in different organs, one after the other."""
+    parse, expected, said = truth.parse, list[Expectation](), list[str]()
+    for k in rng.permutation(len(THREE)):
+        plan, spared = THREE[k], truth.spared | {e.entity or "" for e in expected}
+        found = _FAMILIES[plan.family][0](replace(truth, parse=parse, spared=spared), plan.severity, rng)
+        if found is not None:
+            parse, expected, said = found.parse, [*expected, *found.expected], [*said, found.said]
+        if len(said) == MOST:
+            return Planted(parse, "three", severity, tuple(expected), float(MOST), "faults", "; ".join(said))
+    return None
+
+
+MOST = 3
+THREE = (
+    Plan("move", "16-24 mm"),
+    Plan("move", "32-56 mm"),
+    Plan("dilate", "8 mm"),
+    Plan("erode", "8 mm"),
+    Plan("relabel"),
+)
+"""What several faults of one parse are drawn from."""
 _FAMILIES: Mapping[str, tuple[Plant, tuple[str, ...]]] = {
     "hallucinated_organ": (_hallucinated_organ, (ONE,)),
     "move": (_move, tuple(MOVES_MM)),
@@ -261,6 +291,7 @@ _FAMILIES: Mapping[str, tuple[Plant, tuple[str, ...]]] = {
     "steatosis": (partial(_flip, "steatosis_grade"), (ONE,)),
     "enhancement": (partial(_flip, "enhancement"), (ONE,)),
     "wrong_relation": (partial(_of_organ, "wrong_relation"), (ONE,)),
+    "three": (_three, (ONE,)),
 }
 PLANS: tuple[Plan, ...] = tuple(Plan(family, s) for family, (_, severities) in _FAMILIES.items() for s in severities)
 """Every family in every severity."""

@@ -10,11 +10,11 @@ outline. With `unseen`, from a generator setting that lies outside of everything
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from synth.benchmark.verdict_truth import Truth
 from synth.fault import jitter, jittered, smooth_noise
 from synth.parse import Entity, Kind, Parse
 from synth.phantom import PhantomSpec, make
@@ -26,26 +26,8 @@ FIRST_SEED, SEEDS = 95_000, 5_000  # below them trainings and other benchmarks d
 UNSEEN_GRAIN_HU, UNSEEN_GRAIN_MM = 20.0, 6.0
 
 
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """A patient and what is true of it.
-
-    Attributes:
-        image: the CT; outlines: the true parse with exact masks; parse: the same, every mask jittered.
-        removed: the organ that is not there, and where it was; None where that is out of view.
-        lesions: the size of a lesion (a key of `LESIONS_MM`) -> its id, of those that are whole and can be judged.
-    """
-
-    seed: int
-    image: Volume
-    outlines: Parse
-    parse: Parse
-    removed: tuple[Entity, Mask] | None
-    lesions: Mapping[str, str]
-
-
-def draw_truth(seed: int, *, spacing_mm: float = 4.0, unseen: bool = False) -> Truth:
-    """Patient `seed`: the same seed and setting, the same voxels and outlines."""
+def draw_truth(seed: int, *, spacing_mm: float = 4.0, unseen: bool = False, drawn: int = 0) -> Truth:
+    """Patient `seed`: the same seed and setting, the same voxels and outlines, jittered in way `drawn`."""
     rng = np.random.default_rng([seed, 95])
     spec = draw_spec(seed, rng, unseen=unseen)
     spacing = (spacing_mm,) * 3
@@ -57,9 +39,9 @@ def draw_truth(seed: int, *, spacing_mm: float = 4.0, unseen: bool = False) -> T
     if unseen:
         image = _grained(image, outlines, rng)
     outlines = outlines.replace(circumstance=outlines.circumstance.changed(image_sha256=image.sha256()))
-    parse = jittered(outlines, rng)
+    parse = jittered(outlines, rng if drawn == 0 else np.random.default_rng([seed, 95, drawn]))
     removed, lesions = _removed(whole.parse, spec, box, rng), _sizes(made.parse, outlines)
-    return Truth(seed, image, outlines, parse, removed, lesions)
+    return Truth(f"phantom-{seed}", seed, image, outlines, parse, removed, lesions, drawn)
 
 
 def draw_spec(seed: int, rng: np.random.Generator, *, unseen: bool = False) -> PhantomSpec:

@@ -58,13 +58,14 @@ class AuditLine:
     """One audit.
 
     Attributes:
+        patient: its name; drawn: which jitter of its outlines.
         key: the plan; family, severity, size, unit, said: what was planted, family "" where nothing could be.
         entities: of a correct parse all that were checked, of a faulty one those with a fault and all that are flagged.
         others: of the faulty one the entities without a fault that were checked.
         place: whether something was left out, to be found among `regions`; searched: whether it was looked for.
     """
 
-    phantom: int
+    patient: str
     key: str
     family: str
     severity: str
@@ -77,6 +78,7 @@ class AuditLine:
     place: bool = False
     searched: bool = False
     regions: tuple[SaidRegion, ...] = ()
+    drawn: int = 0
 
     @property
     def planted(self) -> tuple[SaidEntity, ...]:

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.benchmark.faults import auroc, fpr95
+from synth.benchmark.faults import WrongReference, auroc, fpr95
 from synth.benchmark.result import Row, bootstrap_interval, mean_finite
 from synth.benchmark.verdict_confusion import confusion, f1, power
 from synth.benchmark.verdict_record import AuditLine, SaidEntity
 
 RESAMPLES = 300
-ALL, TRUE = "all", "none"  # families: the pool, and nothing planted
+ALL, TRUE, MIXED = "all", "none", "three"  # families: the pool, nothing planted, and several of different kinds
 VERDICTS = ("hallucinated", "missing", "wrong_extent", "wrong_label", "wrong_attribute", "wrong_relation")
 OWN = {  # the score behind each verdict; a label has none
     "hallucinated": "presence",
@@ -38,11 +39,33 @@ Statistic = Callable[[Sequence[AuditLine]], float]
 Choice = Callable[[AuditLine], bool]
 
 
-def rows_of(lines: Sequence[AuditLine], *, arena: str = "phantoms", seed: int = 0) -> list[Row]:
-    """Every number, of the audits of some patients."""
-    units = [[line for line in lines if line.phantom == p] for p in sorted({line.phantom for line in lines})]
+def rows_of(
+    lines: Sequence[AuditLine], *, arena: str = "phantoms", seed: int = 0, errors: Sequence[WrongReference] = ()
+) -> list[Row]:
+    """Every number, of the audits of some patients.
+
+    With `errors`, every row comes twice: over everything, and with `reference: checked` in its group without the
+    entities whose reference is among the errors, and without what was planted in them.
+    """
+    rows = _rows(lines, {"arena": arena}, seed)
+    return rows + (_rows(without(lines, errors), {"arena": arena, "reference": "checked"}, seed) if errors else [])
+
+
+def _rows(lines: Sequence[AuditLine], about: Mapping[str, str], seed: int) -> list[Row]:
+    units = [[line for line in lines if line.patient == p] for p in sorted({line.patient for line in lines})]
     made = (_by_family, _separation, _false_alarms, _discoveries, _regions, _confusion, _seconds)
-    return [row for make in made for row in make(_Table(units, {"arena": arena}, seed))]
+    return [row for make in made for row in make(_Table(units, about, seed))]
+
+
+def without(lines: Sequence[AuditLine], errors: Sequence[WrongReference]) -> list[AuditLine]:
+    """The audits with nothing said of entities whose reference is wrong; none of what was planted in one of those."""
+    wrong = {(e.patient, e.organ) for e in errors}
+    kept = []
+    for line in lines:
+        if not any((line.patient, e.id) in wrong for e in line.planted):
+            said = tuple(e for e in line.entities if (line.patient, e.id) not in wrong)
+            kept.append(replace(line, entities=said))
+    return kept
 
 
 class _Table:
@@ -138,7 +161,7 @@ def _top3(line: AuditLine) -> float:
 def _separation(table: _Table) -> Iterator[Row]:
     """AUROC and FPR95 by family, severity and method."""
     for group, chosen in table.cells():
-        if group["family"] == ALL:
+        if group["family"] in (ALL, MIXED):
             continue
         part = table.of(partial(_is_compared, chosen))
         for method, score in _methods(_faulty(part.lines)).items():

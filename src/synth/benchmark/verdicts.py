@@ -1,7 +1,7 @@
-"""The faults benchmark over all families with whole verdicts, on phantoms: is each fault called what it is?
+"""The faults benchmark over all families with whole verdicts: is each fault called what it is?
 
-Every patient is audited with its correct parse, all outlines jittered, and then with one fault planted at a time
-(`verdict_faults`). Each audit is one line in FOLDER/phantom-SEED.jsonl; `verdict_scores` makes the numbers.
+Every patient is audited with its correct parse, all outlines jittered, and then with one fault planted at a time, or
+three (`verdict_faults`). Each audit is one line in FOLDER/PATIENT.jsonl; `verdict_scores` makes the numbers.
 
 FOLDER/settings.json       what decides the lines; a run with others is refused
 FOLDER/beta.json           the presence test fitted for this run, a baseline
@@ -23,8 +23,10 @@ from synth import __version__
 from synth.benchmark.beta_presence import BetaPresence
 from synth.benchmark.remembered import remembering
 from synth.benchmark.verdict_faults import PLANS, SEARCHED, TRUE, Plan, Planted, plant
-from synth.benchmark.verdict_phantoms import FIRST_SEED, SEEDS, Truth, draw_truth
+from synth.benchmark.verdict_patients import Patients
+from synth.benchmark.verdict_phantoms import draw_truth
 from synth.benchmark.verdict_record import AuditLine, SaidEntity, SaidRegion, add_line, read_lines
+from synth.benchmark.verdict_truth import Truth
 from synth.contracts import Decoder
 from synth.errors import InputError
 from synth.parse import Kind, Parse
@@ -46,14 +48,14 @@ class VerdictOptions:
 
     Attributes:
         tiers: which the audits may ask, None for all; alpha: of the audits; seed: of the faults.
-        unseen: patients of the generator setting that nothing was trained on (`verdict_phantoms`).
-        families: only these, None for all; fitted: patients that the presence baseline is fitted on.
+        jitters: of the outlines of each patient, everything planted under each.
+        families: only these, None for all; fitted: phantoms that the presence baseline is fitted on.
     """
 
     tiers: tuple[int, ...] | None = (1,)
     alpha: float = 0.1
     seed: int = 0
-    unseen: bool = False
+    jitters: int = 1
     families: tuple[str, ...] | None = None
     fitted: int = 10
 
@@ -62,8 +64,9 @@ class VerdictOptions:
         for family in self.families or ():
             if family not in known:
                 raise InputError("family", expected=f"one of {', '.join(known)}", got=family, fix="choose one of these")
-        if self.fitted < 1:
-            raise InputError("fitted", expected="at least 1", got=str(self.fitted), fix="ask for more")
+        for name in ("fitted", "jitters"):
+            if getattr(self, name) < 1:
+                raise InputError(name, expected="at least 1", got=str(getattr(self, name)), fix="ask for more")
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -73,7 +76,7 @@ class VerdictOptions:
 
 def run_verdicts(
     folder: Path,
-    patients: int,
+    patients: Patients,
     options: VerdictOptions,
     decoder: Decoder,
     model: AuditModel,
@@ -81,26 +84,25 @@ def run_verdicts(
     workers: int = 1,
     advance: Callable[[], None] = lambda: None,
 ) -> list[AuditLine]:
-    """All audits of the first `patients` patients; those that `folder` has are not made again.
+    """All audits of the patients; those that `folder` has are not made again.
 
-    Raises InputError for a number of patients there is not, or a folder with other settings.
+    Raises InputError for a folder with other settings.
     """
-    if not 1 <= patients <= SEEDS:
-        raise InputError("limit", expected=f"1 to {SEEDS}", got=str(patients), fix="change --limit")
-    _claim(folder, options, f"{decoder.weights_sha256} {model.sha256}")
+    _claim(folder, patients, options, f"{decoder.weights_sha256} {model.sha256}")
     beta = _baseline(folder / BETA, options.fitted, decoder.spacing_mm)
-    run = _Run(folder, options, decoder, model, beta)
+    run = _Run(folder, patients, options, decoder, model, beta)
     lines: list[AuditLine] = []
-    for found in each(run.one, range(FIRST_SEED, FIRST_SEED + patients), workers):
+    for found in each(run.one, range(len(patients.names)), workers):
         lines += found
         advance()
     return lines
 
 
-def _claim(folder: Path, options: VerdictOptions, weights: str) -> None:
+def _claim(folder: Path, patients: Patients, options: VerdictOptions, weights: str) -> None:
     """Make the folder this run's, or refuse it. How many patients there are may change, what decides a line not."""
-    plain = {**asdict(options), "families": None}  # a line does not depend on which others are asked for
-    claim(folder, SETTINGS, {"verdicts": 1, "version": __version__, "options": plain, "weights": weights})
+    plain = {**asdict(options), "families": None, "jitters": None}  # a line does not depend on which others there are
+    about = {"patients": patients.about, "options": plain, "weights": weights}
+    claim(folder, SETTINGS, {"verdicts": 2, "version": __version__, **about})
 
 
 def _baseline(path: Path, patients: int, spacing_mm: float) -> BetaPresence:
@@ -116,29 +118,30 @@ def _baseline(path: Path, patients: int, spacing_mm: float) -> BetaPresence:
 @dataclass(frozen=True, eq=False)
 class _Run:
     folder: Path
+    patients: Patients
     options: VerdictOptions
     decoder: Decoder
     model: AuditModel
     beta: BetaPresence
 
-    def one(self, seed: int) -> list[AuditLine]:
+    def one(self, number: int) -> list[AuditLine]:
         """The audits of one patient, those that are not there made now."""
-        path = self.folder / f"phantom-{seed}.jsonl"
-        known = {line.key: line for line in read_lines(path)}
-        wanted = self.options.plans
-        if any(plan.key not in known for plan in wanted):
-            truth = draw_truth(seed, spacing_mm=self.decoder.spacing_mm, unseen=self.options.unseen)
-            decoder = remembering(self.decoder)
-            for plan in wanted:
-                if plan.key not in known:
-                    known[plan.key] = self._line(truth, plan, decoder)
-                    add_line(path, known[plan.key])
-        return [known[plan.key] for plan in wanted]
+        path = self.folder / f"{self.patients.names[number]}.jsonl"
+        known = {(line.key, line.drawn): line for line in read_lines(path)}
+        for drawn in range(self.options.jitters):
+            if any((plan.key, drawn) not in known for plan in self.options.plans):
+                truth = self.patients.truth(number, self.decoder.spacing_mm, drawn=drawn)
+                decoder = remembering(self.decoder)  # what was said under other outlines is of no use
+                for plan in self.options.plans:
+                    if (plan.key, drawn) not in known:
+                        known[plan.key, drawn] = self._line(truth, plan, decoder)
+                        add_line(path, known[plan.key, drawn])
+        return [known[plan.key, drawn] for drawn in range(self.options.jitters) for plan in self.options.plans]
 
     def _line(self, truth: Truth, plan: Plan, decoder: Decoder) -> AuditLine:
         planted = plant(truth, plan, seed=self.options.seed)
         if planted is None:
-            return AuditLine(truth.seed, plan.key, "", plan.severity)
+            return AuditLine(truth.name, plan.key, "", plan.severity, drawn=truth.drawn)
         o, searched = self.options, plan.family in SEARCHED
         asked = AuditOptions(decoder.name, o.tiers, o.alpha, o.seed, searched)
         started = time.perf_counter()
@@ -148,9 +151,9 @@ class _Run:
         entities = tuple(self._entities(report, planted, truth.image))
         judged = [e for e in report.findings.entities if e.score is not None]
         return AuditLine(
-            truth.seed, plan.key, planted.family, planted.severity, round(planted.size, 3), planted.unit, planted.said,
+            truth.name, plan.key, planted.family, planted.severity, round(planted.size, 3), planted.unit, planted.said,
             round(seconds, 3), entities, len({e.id for e in judged} - set(_wrong(planted))),
-            place is not None, searched, tuple(_regions(report, place)),
+            place is not None, searched, tuple(_regions(report, place)), truth.drawn,
         )  # fmt: skip
 
     def _entities(self, report: AuditReport, planted: Planted, image: Volume) -> Iterator[SaidEntity]:
