@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -207,3 +208,10 @@ def test_a_test_cannot_reach_the_network() -> None:
 
     with pytest.raises(AssertionError, match="network"):
         socket.create_connection(("127.0.0.1", 9))
+
+
+def test_an_error_comes_out_of_a_worker_process_as_it_was() -> None:
+    error = InputError("mask", expected="a", got="b", fix="do c")
+    again = pickle.loads(pickle.dumps(error))  # its own bytes
+    assert (type(again), str(again), again.exit_code) == (InputError, str(error), 2)
+    assert (again.what, again.expected, again.got, again.fix) == ("mask", "a", "b", "do c")

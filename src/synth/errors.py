@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class SynthError(Exception):
     """Base of every error this package raises on purpose; `exit_code` is what the command line returns."""
@@ -22,3 +25,7 @@ class InputError(SynthError, ValueError):
     def __init__(self, what: str, *, expected: str, got: str, fix: str) -> None:
         self.what, self.expected, self.got, self.fix = what, expected, got, fix
         super().__init__(" ".join(f"{what}: expected {expected}, got {got}; {fix}".split()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it comes out of a worker process: Exception itself would forget the named arguments."""
+        return partial(type(self), expected=self.expected, got=self.got, fix=self.fix), (self.what,)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from synth.interop.openkbp import read_patient
-from synth.parse import Parse
+from synth.parse import Kind, Parse
 from synth.phantom import Phantom, make
 from synth.pipeline.audit import shipped_model
 from synth.population import Population
@@ -50,6 +50,13 @@ def test_organs_under_each_others_names_get_their_own_back(patient: Phantom) -> 
 def test_true_names_are_kept(patient: Phantom) -> None:
     for id in ("liver", "aorta", "stomach", "vertebrae_L1"):
         assert best(patient.image, patient.parse, id) is None
+
+
+def test_a_part_of_an_organ_can_be_called_as_an_organ(patient: Phantom) -> None:
+    lobe = next(e for e in patient.parse.entities if e.kind is Kind.substructure and e.id in patient.parse.masks)
+    called = renamed(patient.parse, lobe.id, "stomach")
+    assert (called.entity(lobe.id).kind, called.entity(lobe.id).name) == (Kind.organ, "stomach")
+    assert called.masks[lobe.id] == patient.parse.masks[lobe.id]
 
 
 def test_two_of_one_name_are_counted(patient: Phantom) -> None:

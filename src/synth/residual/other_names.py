@@ -68,7 +68,8 @@ def best_other_name(
 
 def renamed(parse: Parse, id: str, name: str) -> Parse:
     """The parse with one entity called otherwise."""
-    return parse.replace(entities=[e.changed(name=name) if e.id == id else e for e in parse.entities])
+    called = parse.entity(id).changed(name=name, kind=VOCABULARY.term(name).kind)
+    return parse.replace(entities=[called if e.id == id else e for e in parse.entities])
 
 
 def possible_names(parse: Parse, id: str, prior: IntensityPrior, judge: Judge, population: Population) -> list[str]:
