@@ -6,8 +6,8 @@
 3 examine        each present, delineated entity: the parse against the parse without it, and the population's
                  intensities; tier after tier, until one has said enough
 4 judge          fused score in nats, conformal p-value, Benjamini-Hochberg over anatomy and over findings
-5 extent         what the image does not support: would it a little elsewhere? the outline of what is there against
-                 where the image changes
+5 extent         what the image does not support: would it elsewhere, resized, or under another name? the outline of
+                 what is there against where the image changes
 6 declared       attributes against the image, relations against the masks, names against the places;
                  ranks by the parser's confidence as well
 7 search         organs declared absent, in their beds; what a prior visit drew and the parse leaves out, at its place;
@@ -57,7 +57,8 @@ LIMITS = (
     "Not a medical device: an aid for checking software, not for diagnosis.",
     "Judged on a {grid:g} mm grid: entities and errors smaller than about two voxels are not seen.",
     "It is asked whether each entity is there at all, whether it ends where its outline does, and whether sides, "
-    "declared appearance and relations hold. Names are judged only by where organs lie.",
+    "declared appearance and relations hold. Names are judged by where organs lie; by the image "
+    "only where it does not support the claimed one.",
     "An outline is called wrong where it is off by about a centimetre; less, or where two organs look alike, passes.",
     "An entity is compared with the same place without it: neighbours that look alike can trade places and both pass.",
     "Regions reported as missing are places that the parse does not explain; they need not be disease.",
