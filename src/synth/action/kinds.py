@@ -131,8 +131,10 @@ class TherapyAgent(Record):
     Attributes:
         name: as prescribed.
         agent_class: how it works.
-        dose, dose_unit: of one administration.
+        dose, dose_unit: of one administration; a record, for what is usual for a drug is not known here.
         every_days: the time between administrations.
+        relative_dose_intensity: dose per time over that of the usual regimen, above 0, at most 2; 1 is the usual one.
+            This alone changes a forecast.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=120)]
@@ -140,6 +142,7 @@ class TherapyAgent(Record):
     dose: Annotated[float, Field(gt=0, le=100_000)]
     dose_unit: Literal["mg", "mg/m2", "mg/kg", "AUC", "MBq"] = "mg/m2"
     every_days: Annotated[float, Field(gt=0, le=365)]
+    relative_dose_intensity: Annotated[float, Field(gt=0, le=2)] = 1.0
 
 
 class SystemicTherapy(Timed):

@@ -4,22 +4,26 @@
 2 known past   a course is asked with the visits since its action began, and moved where that is older (`past`)
 3 no drugs     the course of treated patients is moved to the lesion's own growth where the past is known, else to an
                assumed one (`effects`)
+4 dose         under more or less than the usual dose the kill is scaled (`dose`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synth.action import Plan, SystemicTherapy
+from synth.dynamics.dose import DoseResponse, Intensities, unusual
 from synth.dynamics.effects import Assumptions
 from synth.dynamics.futures import EffectSource, LesionHistory
+from synth.dynamics.given import given_by
 from synth.dynamics.history import Asked, Visits
 from synth.dynamics.learner import Learner
 from synth.dynamics.past import ANY_DRUG, Recalled
+from synth.dynamics.rates import Rates
 from synth.dynamics.series import FLOOR_MM, Series
 
 Float64 = NDArray[np.float64]
@@ -56,6 +60,7 @@ class Stretch:
         start, stop: days; label: the action of the course, "" for the mean of all treated patients.
         classes: of the drugs given; presumed: those that the patients of the course were given all along.
         source, reason: how sure that is, and why.
+        unusual: the classes that are not given at the usual dose.
     """
 
     start: float
@@ -65,15 +70,18 @@ class Stretch:
     presumed: tuple[str, ...]
     source: EffectSource
     reason: str
+    unusual: Intensities
 
 
 @dataclass(frozen=True, eq=False)
 class Courses:
-    """The learned courses of a group of patients, and what is assumed where they end."""
+    """The learned courses of a group of patients, what is assumed where they end, and the laws of kill and dose."""
 
     learner: Learner
     group: str
     assumptions: Assumptions
+    rates: Rates = field(default_factory=Rates.shipped)
+    doses: DoseResponse = field(default_factory=DoseResponse.shipped)
 
     @property
     def learned_actions(self) -> tuple[str, ...]:
@@ -95,6 +103,12 @@ class Courses:
                 if self._is_older(case, each):
                     sources.append("law")
                     reasons.append(f"{each.label or 'drugs'} since before the first visit: fading by law")
+                if each.unusual:
+                    given = given_by([case.plan] if case.recalled is None else [case.recalled.past, case.plan])
+                    change += self.doses.change(each.unusual, self.rates, given, early, late)
+                    why = self.doses.told(each.unusual, self.rates)
+                    sources.extend(why[0])
+                    reasons.extend(why[1])
         if case.recalled is not None:
             reasons.append(f"past known: {case.recalled.told}")
         return Followed(change, tuple(sources), tuple(reasons))
@@ -106,7 +120,7 @@ class Courses:
             going = [action for action in drugs if action.start_day <= start < action.stop_day]
             classes = tuple(sorted({name for action in going for name in action.classes}))
             label, presumed, source, reason = self._stands_for(classes, known=case.recalled is not None)
-            yield Stretch(start, stop, label, classes, presumed, source, reason)
+            yield Stretch(start, stop, label, classes, presumed, source, reason, unusual(going))
 
     def _stands_for(self, classes: tuple[str, ...], *, known: bool) -> tuple[str, tuple[str, ...], EffectSource, str]:
         """Which learned course stands for these classes of drugs, what it presumes, and how sure that is."""

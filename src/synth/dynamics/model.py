@@ -105,7 +105,7 @@ class DynamicsModel:
     @property
     def courses(self) -> Courses:
         """The learned courses of the group."""
-        return Courses(self.learner, self.group, self.assumptions)
+        return Courses(self.learner, self.group, self.assumptions, self.rates)
 
     @property
     def learned_actions(self) -> tuple[str, ...]:
