@@ -27,6 +27,7 @@ METHODS = {
     "anoddpm": "baseline: partial noise and back (AnoDDPM)",
     "anoddpm_usual": "baseline: the same, against what is usual for the organ",
 }
+CHECKED = " Reference masks that are wrong (openkbp-reference-errors.csv) left out."
 Row = dict[str, Any]
 
 
@@ -43,8 +44,15 @@ def main() -> None:
             plot(result["rows"], path.with_suffix(".png"))
             parts.append(f"\n![AUROC by distance and organ]({path.stem}.png)\n")
         elif result["benchmark"] == "verdicts":
-            parts += verdicts(result["rows"])
-            plot_verdicts(result["rows"], path.with_suffix(".png"))
+            checked = [r for r in result["rows"] if "reference" in r["group"]]
+            if checked:
+                parts.append(f"\n{CHECKED.strip()}\n")
+            parts += verdicts(checked or result["rows"])
+            if checked:
+                parts.append("\nThe same, all reference masks.\n")
+                everything = [r for r in result["rows"] if "reference" not in r["group"]]
+                parts += plain([r for r in everything if "family" not in r["group"] and r["metric"] != "share"])
+            plot_verdicts(checked or result["rows"], path.with_suffix(".png"))
             parts.append(f"\n![Power by family and severity; what was called what]({path.stem}.png)\n")
         elif result["benchmark"] == "reconstruction":
             parts += reconstruction(result["rows"])
@@ -57,7 +65,7 @@ def faults(rows: list[Row]) -> Iterable[str]:
     """AUROC and FPR95, pooled over organs: all masks, then untouched and jittered ones alone; then by organ."""
     head = " | ".join(f"{d} mm" for d in DISTANCES) + " |\n|---" + "|---" * len(DISTANCES) + "|\n"
     for reference in sorted({r["group"].get("reference", "") for r in rows}):
-        known = " Reference masks that are wrong (openkbp-reference-errors.csv) left out." if reference else ""
+        known = CHECKED if reference else ""
         of = [r for r in rows if r["group"].get("reference", "") == reference]
         for surface in (None, "untouched", "jittered"):
             yield f"\nMasks: {surface or 'untouched and jittered together'}.{known}\n\n| method | {head}"
