@@ -58,6 +58,8 @@ def main() -> None:
             parts += reconstruction(result["rows"])
         else:
             parts += plain(result["rows"])
+            if result["benchmark"] == "curves":
+                parts.append(f"\n![ROC, reliability, FDR, risk, size, validity]({path.stem}.png)\n")
     (HERE / "RESULTS.md").write_text("".join(parts))
 
 
