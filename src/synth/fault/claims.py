@@ -31,7 +31,7 @@ def relabel(scene: Scene, spec: FaultSpec) -> Faulted:
         raise InputError("relabel", expected="another name", got=f"'{name}'", fix="choose another name")
     fits = [a for a in scene.parse.attributes_of(entity.id) if VOCABULARY.term(name).kind not in a.definition.kinds]
     parse = scene.parse.replace(
-        entities=[_renamed(e, name) if e.id == entity.id else e for e in scene.parse.entities],
+        entities=[e.renamed(name) if e.id == entity.id else e for e in scene.parse.entities],
         attributes=[a for a in scene.parse.attributes if a not in fits],
     )
     record = FaultRecord(
@@ -51,7 +51,7 @@ def swap_sides(scene: Scene, spec: FaultSpec) -> Faulted:
     entity = scene.choose(spec.entity, lambda e: _partner(scene, e) is not None, "a pair of which both are delineated")
     other = _partner(scene, entity)
     assert other is not None
-    swapped = {entity.id: _renamed(entity, other.name), other.id: _renamed(other, entity.name)}
+    swapped = {entity.id: entity.renamed(other.name), other.id: other.renamed(entity.name)}
     parse = scene.parse.replace(entities=[swapped.get(e.id, e) for e in scene.parse.entities])
     expected = tuple(Expectation("wrong_label", swapped[id].name, id) for id in swapped)
     said = f"{entity.term.words} and {other.term.words} swapped"
@@ -103,10 +103,6 @@ def wrong_relation(scene: Scene, spec: FaultSpec) -> Faulted:
         {"from": list(before.key), "to": list(after.key)},
     )
     return Faulted(parse, record)
-
-
-def _renamed(entity: Entity, name: str) -> Entity:
-    return entity.changed(name=name, kind=VOCABULARY.term(name).kind)
 
 
 def _other_name(scene: Scene, entity: Entity) -> str:

@@ -80,6 +80,15 @@ class Entity(Record):
         """The vocabulary's entry for the name."""
         return VOCABULARY.term(self.name)
 
+    def renamed(self, name: str) -> Entity:
+        """The same under another name, its kind that of the name.
+
+        Example:
+            >>> Entity(id="e1", name="kidney_left").renamed("liver_segment_1").kind
+            <Kind.substructure: 'substructure'>
+        """
+        return self.changed(name=name, kind=VOCABULARY.term(name).kind)
+
 
 class Attribute(Record):
     """A value of one entity.

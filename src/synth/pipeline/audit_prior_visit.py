@@ -20,12 +20,11 @@ from synth.pipeline.tiers import Tier
 from synth.residual.absences import outlines
 from synth.residual.conformal import benjamini_hochberg, scores_needed
 from synth.residual.elsewhere import best_elsewhere
-from synth.residual.evidence import entity_features
 from synth.residual.findings import Candidate as CandidateName
 from synth.residual.findings import MissingFinding, PriorOutcome, PriorTried, Verdict, recorded
 from synth.residual.judge import NO_DECODER, AuditModel
 from synth.residual.places import MOST_PLACES, PLACES, Ranked, drawn_within, other_places, ranked
-from synth.residual.presence import Examined
+from synth.residual.presence import Examined, unaided
 from synth.residual.prior_visit import Remembered
 from synth.residual.verdict import Scored, cannot_tell
 from synth.volume import Mask, Volume, resample_mask
@@ -131,8 +130,7 @@ class _Asker:
         claimed, id = _claimed(self.parse, remembered)
         if NO_DECODER not in self.model.judges:
             return self.tier.ask(claimed, id, self.model.prior, seed=self.seed)[0]
-        seen = entity_features(None, self.model.prior, self.tier.encoded.image, claimed, id)
-        return self.model.judge(NO_DECODER).presence.score(seen.features, remembered.entity.name)
+        return unaided(self.tier.encoded.image, claimed, id, self.model.prior, self.model.judge(NO_DECODER))
 
     def _finding(self, remembered: Remembered, rank: Ranked, beyond: bool) -> _Answer:
         p, where = rank.p_value, f"other places of the {str(remembered.host).replace('_', ' ')}"

@@ -21,14 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from synth.conditioning import paste
-from synth.contracts import Box
+from synth.fault import moved
 from synth.parse import Kind, Parse
-from synth.residual.evidence import entity_features
 from synth.residual.intensity_prior import CLIP_NATS, IntensityPrior
 from synth.residual.judge import Judge
+from synth.residual.presence import unaided
 from synth.residual.verdict import MIN_VOXELS
-from synth.volume import Mask, Volume
+from synth.volume import Mask, Slices3, Volume
 
 GROWN_VOXELS = (1, 2, 3)
 REACH_VOXELS, PLACES = 15, 12
@@ -55,16 +54,9 @@ def best_elsewhere(image: Volume, parse: Parse, id: str, prior: IntensityPrior, 
 
     Image and parse share the prior's grid; `judge` is the one that is told nothing by a decoder.
     """
-    drawn, name = parse.masks[id], parse.entity(id).name
-
-    def score(mask: Mask) -> float:
-        seen = entity_features(None, prior, image, parse.with_mask(id, mask), id)
-        return judge.presence.score(seen.features, name)
-
+    drawn = parse.masks[id]
     others = (*resized(drawn), *fitted(image, parse, id, prior), *places(image, parse, id, prior))
-    tried = [(score(mask), how, mask) for how, mask in others]
-    if not tried:
-        return None
+    tried = [(unaided(image, parse.with_mask(id, mask), id, prior, judge), how, mask) for how, mask in others]
     best, how, mask = max(tried, key=lambda t: t[0])
     shared = mask.overlap(drawn) / min(mask.voxels, drawn.voxels)
     return Elsewhere(mask, how, shared) if best > SURE and shared >= SHARED else None
@@ -85,10 +77,8 @@ def fitted(image: Volume, parse: Parse, id: str, prior: IntensityPrior) -> Itera
             yield "part", Mask.from_box(mask.shape, start, kept)
     allowed = inside | like & ~_taken(parse, id, window)
     for steps in SPREAD_VOXELS:
-        yield (
-            "larger",
-            Mask.from_box(mask.shape, start, ndimage.binary_dilation(inside, iterations=steps, mask=allowed)),
-        )
+        grown = ndimage.binary_dilation(inside, iterations=steps, mask=allowed)
+        yield "larger", Mask.from_box(mask.shape, start, grown)
 
 
 def places(image: Volume, parse: Parse, id: str, prior: IntensityPrior) -> Iterator[tuple[str, Mask]]:
@@ -107,37 +97,28 @@ def places(image: Volume, parse: Parse, id: str, prior: IntensityPrior) -> Itera
     steps: NDArray[np.intp] = np.indices(found.shape) - REACH_VOXELS
     far = np.linalg.norm(steps, axis=0)
     peaks = (found == ndimage.maximum_filter(found, 3)) & (far > 0) & (far <= REACH_VOXELS)
-    spots = np.argwhere(mask.box) + mask.origin
     best = sorted(zip(found[peaks], steps[:, peaks].T.tolist(), strict=True), reverse=True)[:PLACES]
     for _, step in best:
-        moved = spots + step
-        kept = moved[((moved >= 0) & (moved < mask.shape)).all(axis=1)]
-        if len(kept) >= INSIDE * len(spots):
-            low, high = kept.min(axis=0), kept.max(axis=0) + 1
-            inside = np.zeros(high - low, np.bool_)
-            inside[tuple((kept - low).T)] = True
-            yield "elsewhere", Mask.from_box(mask.shape, tuple(int(v) for v in low), inside)  # type: ignore[arg-type]
+        there = moved(mask, step).mask
+        if there.voxels >= INSIDE * mask.voxels:
+            yield "elsewhere", there
 
 
-def _taken(parse: Parse, id: str, window: Box) -> NDArray[np.bool_]:
+def _taken(parse: Parse, id: str, window: Slices3) -> NDArray[np.bool_]:
     """Voxels of a window that other organs have."""
     taken = np.zeros([s.stop - s.start for s in window], np.bool_)
     for other in parse.present_ids:
         if other != id and other in parse.masks and parse.entity(other).kind is Kind.organ:
-            paste(parse.masks[other], window, taken)
+            taken |= parse.masks[other].crop(window)
     return taken
 
 
 def resized(mask: Mask) -> Iterator[tuple[str, Mask]]:
     """Smaller and larger masks, and what was done, in words."""
     window = mask.padded_slices(max(GROWN_VOXELS) + 1)
-    inside, start = mask.crop(window), np.array([s.start for s in window])
-
-    def whole(box: np.ndarray) -> Mask:
-        return Mask.from_box(mask.shape, tuple(int(v) for v in start), box)  # type: ignore[arg-type]  # 3 long
-
+    inside, start = mask.crop(window), tuple(s.start for s in window)
     for steps in GROWN_VOXELS:
         smaller = ndimage.binary_erosion(inside, iterations=steps, border_value=1)
         if np.count_nonzero(smaller) >= MIN_VOXELS:
-            yield "smaller", whole(smaller)
-        yield "larger", whole(ndimage.binary_dilation(inside, iterations=steps))
+            yield "smaller", Mask.from_box(mask.shape, start, smaller)
+        yield "larger", Mask.from_box(mask.shape, start, ndimage.binary_dilation(inside, iterations=steps))

@@ -17,10 +17,10 @@ import numpy as np
 from synth.parse import VOCABULARY, Kind, Parse
 from synth.population import Population
 from synth.population.place import centre_of, centres_of, usual_centre
-from synth.residual.evidence import entity_features
 from synth.residual.intensity_prior import CLIP_NATS, CORE, SURROUND, IntensityPrior, bins_of
 from synth.residual.judge import Judge
 from synth.residual.labels import NEAR_MM
+from synth.residual.presence import unaided
 from synth.volume import Volume
 
 LEAST_PATIENTS = 8
@@ -54,8 +54,7 @@ def best_other_name(
         return ratio
 
     def score(name: str) -> float:
-        seen = entity_features(None, prior, image, renamed(parse, id, name), id)
-        return judge.presence.score(seen.features, name)
+        return unaided(image, renamed(parse, id, name), id, prior, judge)
 
     names = possible_names(parse, id, prior, judge, population)
     tried = [(score(name), name) for name in sorted(names, key=core, reverse=True)[:TRIED]]
@@ -68,8 +67,7 @@ def best_other_name(
 
 def renamed(parse: Parse, id: str, name: str) -> Parse:
     """The parse with one entity called otherwise."""
-    called = parse.entity(id).changed(name=name, kind=VOCABULARY.term(name).kind)
-    return parse.replace(entities=[called if e.id == id else e for e in parse.entities])
+    return parse.replace(entities=[e.renamed(name) if e.id == id else e for e in parse.entities])
 
 
 def possible_names(parse: Parse, id: str, prior: IntensityPrior, judge: Judge, population: Population) -> list[str]:

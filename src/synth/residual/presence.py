@@ -10,7 +10,9 @@ from synth.contracts import Contrast, Decoder, EncodedImage, Refining
 from synth.parse import VOCABULARY, Kind, Parse
 from synth.residual.evidence import EntityEvidence, entity_features, with_features_of
 from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.judge import Judge
 from synth.residual.on_grid import on_grid
+from synth.volume import Volume
 
 PART_OVERLAP = 0.5
 
@@ -48,6 +50,15 @@ def examine(
         (contrast,) = decoder.contrast(*question, draws=draws, generator=generator)
     contrast = on_grid(contrast, encoded.image.shape)
     return Examined(entity_features(contrast, prior, encoded.image, parse, entity_id), contrast)
+
+
+def unaided(image: Volume, parse: Parse, entity_id: str, prior: IntensityPrior, judge: Judge) -> float:
+    """The score of one present, delineated entity by the population alone, nats: a hundredth of a second.
+
+    Image and parse share the prior's grid; `judge` is the one that is told nothing by a decoder.
+    """
+    found = entity_features(None, prior, image, parse, entity_id)
+    return judge.presence.score(found.features, found.name)
 
 
 def without_entity(parse: Parse, entity_id: str) -> Parse:
