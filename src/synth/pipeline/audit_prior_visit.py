@@ -32,6 +32,7 @@ from synth.volume import Mask, Volume, resample_mask
 PREFIX = "missing_prior_"
 OPEN_P = 0.1  # a finding with a smaller p-value is not said to have gone, whatever alpha and however many are tried
 SURE = 0.0  # nats above which the image speaks for the entity
+NEAR_SHARED = 0.3  # of the smaller of two outlines: with less in common they are two places
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +177,7 @@ class _Asker:
         if NO_DECODER in self.model.judges:
             claimed, id = _claimed(self.parse, remembered)
             near = best_elsewhere(image, claimed, id, prior, self.model.judge(NO_DECODER))
-            if near is not None:
+            if near is not None and near.shared >= NEAR_SHARED:
                 yield near.mask
         yield from outlines(image, self.parse, remembered.mask, name, prior)
 
