@@ -100,6 +100,22 @@ def test_radiation_kills_by_dose_and_clears_over_weeks() -> None:
     assert tumour.change(3.0, 1, 1e5) == pytest.approx(tumour.log_survival(3.0, 1))
 
 
+@pytest.mark.parametrize(("dose", "fractions", "last"), [(2.0, 30, 39.0), (10.0, 5, 12.0), (8.0, 1, 0.0)])
+def test_dead_cells_are_cleared_once_however_the_course_is_parted(dose: float, fractions: int, last: float) -> None:
+    tumour, days = LinearQuadratic(0.3, 0.03, 30.0), np.linspace(-5.0, 400.0, 82)
+    alive = np.exp(tumour.log_survival(dose, fractions))
+    courses = [tumour.course(dose, fractions, np.linspace(0.0, last, n), days) for n in (5, 40)]
+    for change in courses:
+        assert (change[days < 0] == 0).all()
+        assert (np.diff(change) <= 1e-12).all()
+        # Even had every cell died on the first day, half of them would be in view a half-life later.
+        assert (change >= -np.maximum(days, 0.0) / 30.0 * math.log(2.0) - 1e-12).all()
+        at_once = alive + (1 - alive) * np.exp2(-np.maximum(days - last, 0.0) / 30.0)
+        assert (np.exp(change[days > last]) <= at_once[days > last] + 1e-9).all()
+    assert np.abs(courses[0] - courses[1]).max() < 0.25
+    assert tumour.course(dose, fractions, [0.0], [30.0])[0] == pytest.approx(np.log(alive + (1 - alive) / 2))
+
+
 @pytest.mark.parametrize("make", [lambda: LogKill(-0.1, 0.0), lambda: LinearQuadratic(0.3, 0.03, 0.0)])
 def test_a_rate_out_of_range_is_refused(make: Callable[[], object]) -> None:
     with pytest.raises(InputError):

@@ -147,17 +147,9 @@ def _ablated(action: Ablation, after: Float64, own: Float64, assumed: Assumption
 
 
 def _irradiated(action: Radiotherapy, days: Float64, patient: Float64, assumed: Assumptions) -> Float64:
-    """(samples, H) kill by the fractions given so far, cleared from the middle of their days on.
-
-    The courses are integrated in ten parts, each with its share of the fractions.
-    """
+    """(samples, H) kill by the fractions given so far, in ten parts of the course, each cleared from its middle on."""
     alpha = assumed.alpha_per_gy * np.exp(assumed.alpha_spread * patient - assumed.alpha_spread**2 / 2)
     parts = np.linspace(action.start_day, action.stop_day, 21)[1::2]
-    share = action.fractions / len(parts)
-    change = np.zeros((len(patient), len(days)))
-    for i, a in enumerate(alpha):
-        tumour = LinearQuadratic(float(a), float(a) / assumed.alpha_beta_gy, assumed.clearance_days)
-        for day in parts:
-            given = days >= day
-            change[i, given] += tumour.change(action.dose_per_fraction_gy, share, days[given] - day)
-    return change
+    tumours = (LinearQuadratic(float(a), float(a) / assumed.alpha_beta_gy, assumed.clearance_days) for a in alpha)
+    dose, fractions = action.dose_per_fraction_gy, action.fractions
+    return np.stack([tumour.course(dose, fractions, parts, days) for tumour in tumours])

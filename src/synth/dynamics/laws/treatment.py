@@ -80,6 +80,18 @@ class LinearQuadratic:
 
     def change(self, dose_per_fraction_gy: float, fractions: float, days_after: ArrayLike) -> Float64:
         """The change of ln V `days_after` the dose: the survivors and what is left of the dead."""
-        alive = math.exp(self.log_survival(dose_per_fraction_gy, fractions))
-        t = np.maximum(np.asarray(days_after, np.float64), 0.0)
-        return np.log(alive + (1.0 - alive) * np.exp2(-t / self.clearance_days))
+        return self.course(dose_per_fraction_gy, fractions, [0.0], days_after)
+
+    def course(self, dose_per_fraction_gy: float, fractions: float, given_days: ArrayLike, days: ArrayLike) -> Float64:
+        """The change of ln V on `days` (any shape) when the fractions are shared evenly among `given_days` (P,).
+
+        Each share kills among the survivors of those before it, and the dead of each are cleared from its own day on:
+
+            V(t) / V(0) = s^k + sum over the k shares given until t of s^(i-1) (1 - s) 2^(-(t - day i) / clearance)
+        """
+        given, t = np.asarray(given_days, np.float64), np.asarray(days, np.float64)[..., None]
+        log_s = self.log_survival(dose_per_fraction_gy, fractions / given.size)
+        killed = np.exp(log_s * np.arange(given.size)) * -math.expm1(log_s)
+        since = t - given
+        dead = (killed * np.exp2(-np.maximum(since, 0.0) / self.clearance_days) * (since >= 0)).sum(axis=-1)
+        return np.log(np.exp(log_s * (since >= 0).sum(axis=-1)) + dead)
