@@ -47,6 +47,7 @@ def parse() -> Parse:
             Entity(id="lesion", name="metastasis"),
             Entity(id="ptv", name="ptv_70"),
             Entity(id="spleen", name="spleen", presence="absent"),
+            Entity(id="fat", name="fat"),
         ),
         masks={id: Mask.from_dense(array) for id, array in masks.items()},
     )
@@ -115,11 +116,28 @@ def test_a_plan_that_fits_the_parse_passes(parse: Parse) -> None:
         ({**CUT, "entities": ["spleen"]}, "which is absent"),
         ({**CUT, "entities": ["ptv"]}, "a planning volume"),
         ({**BURN, "entity": "liver"}, "a finding to ablate"),
+        ({**CUT, "entities": ["liver"]}, "one can live without, got the whole liver"),
+        ({**CUT, "entities": ["fat"]}, "one can live without, got 'fat', a tissue"),
+        ({**CUT, "start_day": -30.0, "stop_day": -30.0}, "gone since day -30, got 'lesion', which the parse of today"),
+        ({**BURN, "start_day": -30.0, "stop_day": -30.0}, "gone since day -30"),
     ],
 )
 def test_what_cannot_be_done_to_this_patient_is_refused(parse: Parse, action: dict[str, Any], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         plan(action).check(parse)
+
+
+def test_what_lies_in_something_that_was_removed_cannot_be_treated_later(parse: Parse) -> None:
+    kidney = Entity(id="kidney", name="kidney_left")
+    held = parse.with_entity(kidney, parse.masks["liver"]).without("liver")
+    out = {**CUT, "entities": ["kidney"], "margin_mm": 0.0}
+    with pytest.raises(InputError, match="'lesion', which lies in what is removed on day 5"):
+        plan(out, BURN).check(held)
+    plan({**BURN, "start_day": 1.0, "stop_day": 1.0}, out).check(held)
+
+
+def test_what_was_removed_before_today_may_be_absent_now(parse: Parse) -> None:
+    plan({**CUT, "entities": ["spleen"], "start_day": -30.0, "stop_day": -30.0}).check(parse)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"name": "x", "actions": 3}', "NaN", "[" * 100_000])

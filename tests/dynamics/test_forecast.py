@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,16 @@ def test_a_plan_that_is_better_in_every_draw_wins_and_noise_does_not() -> None:
     assert compare_plans(of(base), of(base)).difference == 0.0
 
 
+def test_a_difference_too_small_to_choose_by_is_not_decided_however_sure_it_is() -> None:
+    base = np.random.default_rng(1).normal(0, 0.3, 5000)
+    small = compare_plans(of(base), of(base - 0.03))
+    assert small.high < 0
+    assert small.share_b_better == 1.0
+    assert abs(small.difference) < small.least
+    assert small.better is None
+    assert compare_plans(of(base), of(base - 0.08)).better == "b"
+
+
 def test_a_comparison_that_rests_on_an_assumption_abstains() -> None:
     base = np.linspace(-1, 1, 50)
     found = compare_plans(of(base), of(base - 1.0, "assumed"))
@@ -221,3 +232,13 @@ def test_a_lesion_seen_once_and_not_treated_grows_as_assumed(model: DynamicsMode
     middle = np.median(futures.log_ratio["m"], axis=0)
     np.testing.assert_allclose(middle, np.log(2.0) * np.array([0.0, 0.5, 1.0]), atol=0.1)
     assert futures.effect_source == "assumed"
+
+
+def test_no_lesion_outgrows_its_body_and_what_is_usual_stays_as_it_was(model: DynamicsModel) -> None:
+    lesion = LesionHistory("a", "liver", (0.0,), (30.0,), (12.0,))
+    years = model.forecast(PatientHistory((lesion,)), Plan(name="watch"), [90.0, 3650.0], samples=200, seed=0)
+    assert (12.0 * np.expm1(years.log_ratio["a"]) <= model.assumptions.room_ml).all()
+    free = replace(model, assumptions=replace(model.assumptions, room_ml=1e9))
+    wild = free.forecast(PatientHistory((lesion,)), Plan(name="watch"), [90.0, 3650.0], samples=200, seed=0)
+    assert (12.0 * np.expm1(wild.log_ratio["a"][:, 1]) > model.assumptions.room_ml).any()
+    assert (wild.log_ratio["a"][:, 0] == years.log_ratio["a"][:, 0]).all()

@@ -18,6 +18,7 @@ from synth.action.kinds import (
     SystemicTherapy,
     Timed,
 )
+from synth.action.reach import with_contents
 from synth.errors import InputError
 from synth.parse import Kind, Parse, Presence
 from synth.parse.record import Record, field_path, refuse
@@ -25,6 +26,8 @@ from synth.volume import write_bytes
 
 SCHEMA_ID = "urn:parse-synth:schema:plan:1.0"
 MAX_PLAN_BYTES = 4 * 2**20
+VITAL = ("heart", "brain", "brainstem", "spinal_cord", "aorta", "trachea", "liver")
+"""Names of what is never taken out whole (transplants are no action of a plan)."""
 
 
 class Plan(Record):
@@ -84,11 +87,22 @@ class Plan(Record):
 
         Raises:
             InputError: an entity that the parse does not have or says is absent, a planning volume that is to be cut
-                or ablated, or an ablation of something that is no finding.
+                or ablated, an ablation of something that is no finding, surgery of a tissue or of what nobody lives
+                without, an entity treated after what holds it was removed, or something removed before today that
+                the parse still draws.
         """
-        for i, action in enumerate(self.actions):
+        removed: dict[str, float] = {}
+        for i, action in sorted(enumerate(self.actions), key=lambda pair: pair[1].start_day):
+            where = field_path(f"plan '{self.name}'", ("actions", i))
             for id in action.targets:
-                _check_target(parse, action, id, field_path(f"plan '{self.name}'", ("actions", i)))
+                _check_target(parse, action, id, where)
+                if id in removed and removed[id] <= action.stop_day:
+                    got = f"'{id}', which lies in what is removed on day {removed[id]:g}"
+                    expected = "an entity that is still there"
+                    raise InputError(where, expected=expected, got=got, fix="leave the later action out")
+            if isinstance(action, Surgery):
+                held = with_contents(parse, action.entities)
+                removed = {**dict.fromkeys(held, action.stop_day), **removed}
 
     @classmethod
     def read(cls, values: object, path: str = "plan") -> Self:
@@ -158,7 +172,12 @@ def _check_target(parse: Parse, action: Action, id: str, where: str) -> None:
         known = ", ".join(entity.id for entity in parse.entities)
         raise InputError(where, expected=f"an entity of the parse ({known[:300]})", got=f"'{id}'", fix="correct the id")
     entity = parse.entity(id)
-    if entity.presence is Presence.absent:
+    past = isinstance(action, Surgery | Ablation) and action.stop_day < 0
+    if past and id in parse.present_ids:
+        got = f"'{id}', which the parse of today draws"
+        fix = "leave the action out, or give what came back an id of its own"
+        raise InputError(where, expected=f"something that is gone since day {action.stop_day:g}", got=got, fix=fix)
+    if entity.presence is Presence.absent and not past:
         raise InputError(
             where, expected="an entity that is there", got=f"'{id}', which is absent", fix="choose another"
         )
@@ -167,5 +186,9 @@ def _check_target(parse: Parse, action: Action, id: str, where: str) -> None:
     if entity.kind is Kind.target:
         got = f"'{id}', a planning volume"
         raise InputError(where, expected="something in the body", got=got, fix="only radiotherapy can name it")
+    if isinstance(action, Surgery) and (entity.kind is Kind.tissue or entity.name in VITAL):
+        got = f"'{id}', a tissue" if entity.kind is Kind.tissue else f"the whole {entity.term.words}"
+        fix = "name the lesion, or the part that is taken out"
+        raise InputError(where, expected="something that one can live without", got=got, fix=fix)
     if isinstance(action, Ablation) and entity.kind is not Kind.finding:
         raise InputError(where, expected="a finding to ablate", got=f"'{id}', a {entity.kind}", fix="name the lesion")

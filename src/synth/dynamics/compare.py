@@ -19,6 +19,8 @@ from synth.errors import InputError
 
 Float64 = NDArray[np.float64]
 LEAST_DIFFERING = 10
+LEAST_SHARE, LEAST_PROBABILITY, LEAST_DAYS = 0.05, 0.05, 7.0
+"""What two plans must differ by: of the larger mean volume, in probability, in days; less is no reason to choose."""
 GROWN_SHARE, GROWN_MM = 1.2, 5.0
 """RECIST 1.1 (Eisenhauer et al. 2009, section 4.3.1): 20% and 5 mm above the nadir; a new lesion counts too."""
 
@@ -48,8 +50,9 @@ class Comparison:
         unit: "ratio to now", "probability" or "days" (progression-free, up to the last horizon).
         mean_a, mean_b: the expected outcome under each.
         difference: b less a; low, high: the interval of that mean at `level`, from resampled pairs of draws.
-        better: "a" or "b" where the interval excludes zero and `level` of the draws that differ favour it; None:
-            abstain.
+        least: the difference that counts, in the same unit.
+        better: "a" or "b" where the interval excludes zero, the difference counts and `level` of the draws that differ
+            favour it; None: abstain.
         share_b_better: of the draws in which the plans differ, the share that favours b.
         effect_source: the least sure part of either forecast.
     """
@@ -62,6 +65,7 @@ class Comparison:
     low: float
     high: float
     level: float
+    least: float
     better: Literal["a", "b"] | None
     share_b_better: float
     effect_source: EffectSource
@@ -79,8 +83,9 @@ def compare_plans(
     """Compare plan b with plan a, at the last horizon for volume and progression.
 
     Without `sizes` lesions weigh alike, and progression asks for 20% alone. It abstains unless the interval excludes
-    zero and the draws agree (a mean alone would be decided by drawing more), and whenever an effect is assumed rather
-    than learned or lawful. How sure the learned effect itself is, is not in the interval.
+    zero, the difference is one that counts and the draws agree (a mean alone would be decided by drawing more), and
+    whenever an effect is assumed rather than learned or lawful. How sure the learned effect itself is, is not in the
+    interval. Progression is seen on the days of the futures only: give them as often as a patient would be scanned.
 
     Raises InputError for futures of other seeds, horizons, lesions or numbers of samples.
 
@@ -104,17 +109,21 @@ def compare_plans(
     share = float((sign * differs < 0).mean()) if len(differs) else 0.5
     source = weakest(futures_a.effect_source, futures_b.effect_source)
     agreed = max(share, 1.0 - share) >= level and len(differs) >= LEAST_DIFFERING
-    decided = (low > 0 or high < 0) and agreed and source != "assumed"
+    means = float(a.mean()), float(b.mean())
+    least = {Outcome.volume: LEAST_SHARE * max(means), Outcome.progression: LEAST_PROBABILITY}.get(outcome, LEAST_DAYS)
+    clear = (low > 0 or high < 0) and abs(means[1] - means[0]) >= least
+    decided = clear and agreed and source != "assumed"
     better: Literal["a", "b"] = "b" if sign * float(difference.mean()) < 0 else "a"
     return Comparison(
         outcome=outcome,
         unit={"volume": "ratio to now", "progression": "probability"}.get(outcome, "days"),
-        mean_a=float(a.mean()),
-        mean_b=float(b.mean()),
+        mean_a=means[0],
+        mean_b=means[1],
         difference=float(difference.mean()),
         low=low,
         high=high,
         level=level,
+        least=least,
         better=better if decided else None,
         share_b_better=share,
         effect_source=source,

@@ -37,6 +37,7 @@ class Assumptions:
         embolised: the effect of one embolisation.
         failure, failure_narrow: share of ablations that leave a rest, at a margin of 5 mm and more, and below.
         rest: share of the volume that such a rest is.
+        room_ml: what a lesion can still gain, about 10^12 cells, a lethal burden (Norton 1988, Cancer Res 48:7067).
     """
 
     alpha_per_gy: float = 0.3
@@ -50,6 +51,20 @@ class Assumptions:
     failure_narrow: float = 0.2
     narrow_mm: float = 5.0
     rest: float = 0.02
+    room_ml: float = 1000.0
+
+    def bounded(self, change: Float64, volume_ml: float) -> Float64:
+        """ln V(t) / V(now) of a lesion whose gain slows from half of the room on, and ends at the room.
+
+        Example:
+            >>> grown = Assumptions().bounded(np.log([0.5, 1.1, 40.0, 1000.0]), volume_ml=10.0)
+            >>> (10.0 * np.exp(grown)).round().tolist()
+            [5.0, 11.0, 400.0, 1010.0]
+        """
+        free = self.room_ml / 2.0
+        gain = volume_ml * np.expm1(np.clip(change, 0.0, 50.0))
+        slowed = free - free * np.expm1(-np.maximum(gain - free, 0.0) / free)
+        return np.where(gain > free, np.log1p(slowed / volume_ml), change)
 
     def without_drugs(self, treated: Float64, days: Float64, *, visits: int) -> Float64:
         """(H,) the middle of ln V(day) / V(now) without treatment, from that of treated patients; 0 at day 0.

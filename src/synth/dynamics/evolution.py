@@ -90,6 +90,7 @@ class Evolution:
         self.sites = sites
         self.shapes = dict(shapes)
         self.name = "observation" if plan is None else plan.name
+        self._removals: dict[float, Removal] = {}
 
     def at(self, change: Change) -> Future:
         """The future of one sample.
@@ -98,13 +99,19 @@ class Evolution:
             InputError: a day before now, a ratio for an id that is no lesion of the parse, more births than sites.
         """
         self._check(change)
-        removal = removals(self.now, self.plan, change.day)
+        removal = self.removal(change.day)
         grown = _Grown(self, change, removal)
         if change.day == 0 and not (removal.gone or grown.gone or grown.births or grown.changed):
             return Future(self.now)
         regrouped = _regrouped(self.now, grown, removal)
         then = _claims(self, removal, regrouped)
         return Future(_with_history(self, then, change.day, regrouped), regrouped.regroups, grown.limited, grown.broken)
+
+    def removal(self, day: float) -> Removal:
+        """What the plan has taken out by this day, the same in every sample."""
+        if day not in self._removals:
+            self._removals[day] = removals(self.now, self.plan, day)
+        return self._removals[day]
 
     def _check(self, change: Change) -> None:
         if change.day < 0:

@@ -158,7 +158,7 @@ class DynamicsModel:
         one = self.courses.follow(case, days, u)
         local = self._local(case, days, patient, own)
         # A lesion at the floor of what is measured has gone; nothing that was cut out grows again.
-        total = one.change + local.change
+        total = self.assumptions.bounded(one.change + local.change, lesion.volume_ml[-1])
         small = np.log(lesion.longest_mm[-1]) + total / 3.0 <= np.log(GONE_MM)
         total = np.where(small & (total <= GONE_CHANGE), -np.inf, total)
         total[:, days == 0.0] = local.change[:, days == 0.0]
@@ -196,6 +196,7 @@ class DynamicsModel:
             "samples": samples,
             "learned_actions": list(self.learned_actions),
             "deaths": self.deaths.told,
+            "growth": f"assumed: a lesion can gain {self.assumptions.room_ml:g} mL at most",
             "shared_by_lesions": f"assumed: {self.correlation.common:g} of the persistent variance",
         }
 

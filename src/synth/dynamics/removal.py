@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from synth.action import Ablation, Plan, Surgery
-from synth.parse import Entity, Kind, Parse, Relation
+from synth.action.reach import MOSTLY, mostly_within, with_contents
+from synth.parse import VOCABULARY, Entity, Kind, Parse, Relation
 from synth.volume import Mask, dilated
 
 _HOSTS = (Kind.organ, Kind.substructure)
@@ -18,7 +19,7 @@ class Removal:
 
     Attributes:
         gone: ids of what is no longer there.
-        masks: id -> mask of organs that lost a margin, and of ablation zones.
+        masks: id -> mask of organs and parts that lost something, and of ablation zones.
         added: the ablation zones; relations: where they lie.
     """
 
@@ -31,8 +32,9 @@ class Removal:
 def removals(now: Parse, plan: Plan | None, day: float) -> Removal:
     """What the plan has removed by this day; the masks of now say how far.
 
-    Surgery takes its entities, what lies in them, and of the organs around a lesion the margin. Ablation leaves the
-    lesion's place as an `ablation_zone` that is the margin wider.
+    Surgery takes its entities, what lies in them, the margin of the organs around a lesion and of their parts, and
+    other findings of which half lies in that margin; an organ of which a part is taken loses the part. Ablation leaves
+    the lesion's place as an `ablation_zone` that is the margin wider, and findings of which half lies in it are gone.
 
     Example:
         >>> import numpy as np
@@ -44,29 +46,23 @@ def removals(now: Parse, plan: Plan | None, day: float) -> Removal:
         >>> removals(now, cut, 6).gone, removals(now, cut, 7).gone
         ((), ('m',))
     """
-    gone = taken(now, plan, day)
+    gone: dict[str, None] = {}
     masks: dict[str, Mask] = {}
     zones: list[tuple[Entity, str]] = []
     for action in _done(plan, day):
         if isinstance(action, Surgery):
-            masks |= _less_margin(now, {**now.masks, **masks}, action)
+            lost, cut = _resected(now, {**now.masks, **masks}, action)
+            gone |= dict.fromkeys(lost)
+            masks |= cut
         else:
             zone = _zone(now, action)
+            gone |= dict.fromkeys((action.entity, *(() if zone is None else mostly_within(now, zone[1]))))
             if zone is not None:
                 zones.append((zone[0], action.entity))
                 masks[zone[0].id] = zone[1]
     kept = {id: mask for id, mask in masks.items() if id not in gone and not mask.is_empty}
     added = tuple(zone for zone, _ in zones)
-    return Removal(gone, kept, added, tuple(_places(now, zones)))
-
-
-def taken(now: Parse, plan: Plan | None, day: float) -> tuple[str, ...]:
-    """Ids of what the plan has taken out or destroyed by this day, with what lies in it."""
-    gone: dict[str, None] = {}
-    for action in _done(plan, day):
-        ids = _with_contents(now, action.entities) if isinstance(action, Surgery) else (action.entity,)
-        gone |= dict.fromkeys(ids)
-    return tuple(gone)
+    return Removal(tuple(gone), kept, added, tuple(_places(now, zones)))
 
 
 def _done(plan: Plan | None, day: float) -> list[Surgery | Ablation]:
@@ -74,26 +70,39 @@ def _done(plan: Plan | None, day: float) -> list[Surgery | Ablation]:
     return [a for a in actions if isinstance(a, Surgery | Ablation) and a.stop_day <= day]
 
 
-def _with_contents(now: Parse, ids: Iterable[str]) -> list[str]:
-    """These and everything that lies in them or is a part of them."""
-    found = list(ids)
-    for id in found:
-        inner = [r.subject for r in now.relations if r.type in ("located_in", "part_of") and r.object == id]
-        found += [i for i in inner if i not in found]
-    return found
-
-
-def _less_margin(now: Parse, masks: dict[str, Mask], action: Surgery) -> dict[str, Mask]:
-    """The organs around the findings that are removed, without the margin; an organ is never cut away whole."""
-    cut: dict[str, Mask] = {}
+def _resected(now: Parse, masks: dict[str, Mask], action: Surgery) -> tuple[tuple[str, ...], dict[str, Mask]]:
+    """Ids of what is gone, and the masks of organs and parts that lose something; no organ is cut away whole."""
+    gone, cut = dict.fromkeys(with_contents(now, action.entities)), dict[str, Mask]()
     for id in action.entities:
-        if action.margin_mm == 0 or id not in now.masks or now.entity(id).kind is not Kind.finding:
+        if id not in now.masks:
             continue
-        taken = dilated(now.masks[id], now.geometry, action.margin_mm)
-        for host in _hosts(now, id):
-            left = cut.get(host, masks[host]) - taken
-            cut[host] = masks[host] if left.is_empty else left
-    return cut
+        own, hosts = now.masks[id], _hosts(now, id)
+        if now.entity(id).kind is not Kind.finding:
+            out, affected = own, hosts
+        elif action.margin_mm > 0:
+            out, affected = dilated(own, now.geometry, action.margin_mm), [*hosts, *_parts(now, hosts)]
+            within = [i for i in mostly_within(now, out) if set(_hosts(now, i)) & set(hosts)]
+            gone |= dict.fromkeys(within)
+        else:
+            continue
+        for other in dict.fromkeys(affected):
+            left = cut.get(other, masks[other]) - out
+            if not left.is_empty:
+                cut[other] = left
+            elif now.entity(other).kind is Kind.substructure:
+                gone[other] = None
+    return tuple(gone), cut
+
+
+def _parts(now: Parse, hosts: Iterable[str]) -> list[str]:
+    """Drawn parts of these organs: of their name's, and half in them."""
+    wholes = {now.entity(host).name: host for host in hosts}
+    parts = [e for e in now.entities if e.kind is Kind.substructure and e.id in now.masks]
+    return [e.id for e in parts if (whole := wholes.get(VOCABULARY.whole(e.name) or "")) and _in(now, e.id, whole)]
+
+
+def _in(now: Parse, id: str, other: str) -> bool:
+    return now.masks[id].overlap(now.masks[other]) >= MOSTLY * now.masks[id].voxels
 
 
 def _zone(now: Parse, action: Ablation) -> tuple[Entity, Mask] | None:
@@ -112,11 +121,13 @@ def _zone(now: Parse, action: Ablation) -> tuple[Entity, Mask] | None:
 
 
 def _hosts(now: Parse, id: str) -> list[str]:
-    """What the finding is said to lie in, or does lie in."""
+    """Organs and parts that an entity is said to lie in, or does lie in."""
     own = now.masks[id]
     named = {r.object for r in now.relations_of(id) if r.type == "located_in" and r.subject == id}
     drawn = (e for e in now.entities if e.kind in _HOSTS and e.id in now.masks)
-    return [e.id for e in drawn if e.id in named or now.masks[e.id].overlap(own) >= 0.5 * own.voxels]
+    return [
+        e.id for e in drawn if e.id != id and (e.id in named or now.masks[e.id].overlap(own) >= MOSTLY * own.voxels)
+    ]
 
 
 def _places(now: Parse, zones: Iterable[tuple[Entity, str]]) -> Iterable[Relation]:

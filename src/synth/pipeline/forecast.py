@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +23,7 @@ from synth.action import Plan
 from synth.contracts import Decoder
 from synth.dynamics import DynamicsModel, PatientFutures, PatientHistory
 from synth.dynamics.evolution import Change, Evolution, Future, lesion_shapes, site_shapes
-from synth.dynamics.removal import taken
+from synth.dynamics.removal import removals
 from synth.dynamics.sites import birth_sites, seen_mm, volume_at
 from synth.errors import InputError
 from synth.parse import Parse
@@ -34,6 +34,7 @@ from synth.volume import Geometry, Volume
 
 LEVEL = 0.9
 MOST_SAMPLES, MOST_DAYS, FARTHEST_DAY = 1000, 50, 3650.0
+LOOK_DAYS = 28.0  # how often a course is looked at where it is compared with another
 LEAST_MM = 1.0  # no outline of a smaller ball can be told from noise
 MOST_SITES = 50  # new lesions that are placed; a sample with more keeps the first
 
@@ -82,6 +83,7 @@ class Forecast:
         now: the last parse; history: of its lesions; plan: what is done.
         days: from now, (H,); futures: the numbers, N samples; seed: makes them again.
         image: the last scan, on the grid of the parse, where it was given; decoder: what draws futures of it.
+        forecaster: gave the numbers.
     """
 
     now: Parse
@@ -92,6 +94,7 @@ class Forecast:
     seed: int
     image: Volume | None = None
     decoder: Decoder | None = None
+    forecaster: Forecaster | None = None
     _made: dict[tuple[int, int], Future] = field(default_factory=dict, repr=False)
 
     @property
@@ -113,6 +116,16 @@ class Forecast:
                 ratio = np.where(np.logical_or.accumulate(small & (ratio < 0.0), axis=1), -np.inf, ratio)
             found[id] = ratio
         return found
+
+    @cached_property
+    def closely(self) -> PatientFutures:
+        """The same patient and plan, seen every `LOOK_DAYS` as well: what comes between the days asked for."""
+        looks = np.arange(LOOK_DAYS, self.days[-1], LOOK_DAYS).tolist()
+        days = sorted({*self.days, *looks})
+        if self.forecaster is None or len(days) == len(self.days):
+            return self.futures
+        numbers = self.forecaster.forecast(self.history, self.plan, days, samples=self.samples, seed=self.seed)
+        return _with_removed(numbers, self.now, self.plan)
 
     @cached_property
     def evolution(self) -> Evolution:
@@ -182,8 +195,8 @@ class Forecast:
     def _volumes(self, id: str, log_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, H) mL in whole voxels; a lesion that the plan takes out is gone from its day on."""
         mask = self.now.masks[id]
-        voxels = np.rint(mask.voxels * np.exp(np.minimum(log_ratio, 30.0)))
-        out = [id in taken(self.now, self.plan, day) for day in self.days]
+        voxels = np.minimum(np.rint(mask.voxels * np.exp(np.minimum(log_ratio, 30.0))), self.evolution.shapes[id].room)
+        out = [id in self.evolution.removal(day).gone for day in self.days]
         return np.asarray(np.where(out, 0.0, voxels) * self.now.geometry.voxel_ml)
 
     def _births_ml(self, sample: int, horizon: int, most: int) -> list[float]:
@@ -235,8 +248,21 @@ def forecast(
         difference = now.geometry.describe_difference(image.geometry)
         if difference:
             raise InputError("image", expected="the grid of the last parse", got=difference, fix="resample one of them")
-    numbers = _model(model).forecast(history, plan, days, samples=samples, seed=seed)
-    return Forecast(now, history, plan, days, numbers, seed, image, decoder)
+    forecaster = _model(model)
+    numbers = forecaster.forecast(history, plan, days, samples=samples, seed=seed)
+    numbers = _with_removed(numbers, now, plan)
+    return Forecast(now, history, plan, days, numbers, seed, image, decoder, forecaster)
+
+
+def _with_removed(numbers: PatientFutures, now: Parse, plan: Plan) -> PatientFutures:
+    """The futures in which what surgery and ablation take with their margins is gone as well."""
+    out = [set(removals(now, plan, float(day)).gone) for day in numbers.days]
+    gone = dict(numbers.gone)
+    for id in numbers.log_ratio:
+        removed = np.array([id in each for each in out])
+        if removed.any():
+            gone[id] = np.logical_or(gone.get(id, np.zeros(numbers.births.shape, bool)), removed)
+    return replace(numbers, gone=gone)
 
 
 def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:

@@ -255,7 +255,7 @@ def _compared(a: Forecast, b: Forecast, outcome: Outcome) -> record.PlanComparis
         {lesion.entity: lesion.longest_mm[-1] for lesion in a.history.lesions},
         {lesion.entity: lesion.volume_ml[-1] for lesion in a.history.lesions},
     )
-    found = compare_plans(a.futures, b.futures, outcome, sizes=sizes, level=LEVEL, seed=a.seed)
+    found = compare_plans(a.closely, b.closely, outcome, sizes=sizes, level=LEVEL, seed=a.seed)
     return record.PlanComparison(
         a=a.plan.name,
         b=b.plan.name,
@@ -264,6 +264,7 @@ def _compared(a: Forecast, b: Forecast, outcome: Outcome) -> record.PlanComparis
         difference=found.difference,
         low=found.low,
         high=found.high,
+        least=found.least,
         better={"a": a.plan.name, "b": b.plan.name, None: None}[found.better],
         effect_source=found.effect_source,
     )

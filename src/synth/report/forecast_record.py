@@ -96,6 +96,7 @@ class PlanComparison(Told):
     difference: float
     low: float
     high: float
+    least: float = Field(description="difference that counts, in the same unit")
     better: str | None = Field(description="name of the better plan; null where the draws do not decide it")
     effect_source: str
 
