@@ -2,11 +2,14 @@
 
     python benchmarks/which_decoder.py [PATIENTS]
 
-Writes `which-decoder-phantoms.json` beside this file. Phantoms that no training drew, each with its lesions
-(true claims) and as many lesions claimed where there is none, of the same names, sizes and organs (false claims).
-Every claim is hidden and asked about once: with it or without it? `direct` and `latent` are the evidence of each
-decoder alone, `histogram` the likelihood of the claimed voxels under what is usual for the name against what is usual
-anywhere in a body, `fused` the two decoders' evidence added after each is scaled by its spread over all claims.
+Writes `which-decoder-phantoms.json` beside this file. Phantoms that no training drew, each with its lesions (true
+claims) and as many lesions claimed where there is none, of the same names, sizes and organs (false claims); all
+outlines are jittered. Every claim is hidden and asked about once: with it or without it? `direct` and `latent` are
+the evidence of each decoder alone, `histogram` the likelihood of the claimed voxels under what is usual for the name
+against what is usual anywhere in a body, `fused` the two decoders' evidence added after each is scaled by its spread
+over all claims. `ours` and `tier1` are the scores of the audit with all tiers and with the first, `prior` that
+without a decoder; `host` is how far the mean within a claim is from its organ's median, beside the same shape laid
+elsewhere in the organ.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,16 +25,20 @@ import numpy as np
 import torch
 
 import synth
+from synth.benchmark.faults import auroc, fpr95
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
-from synth.decoder import DirectDecoder, LatentDecoder
-from synth.fault import FaultSpec, inject
+from synth.decoder import DirectDecoder, FusedDecoder, LatentDecoder
+from synth.fault import FaultSpec, inject, jitter
 from synth.parse import Kind, Parse
 from synth.phantom import sample_spec
-from synth.residual import AuditModel
+from synth.pipeline.audit import shipped_model
+from synth.pipeline.tiers import Tier, tiers_of
+from synth.residual import NO_DECODER
 from synth.volume import Volume
 
 FIRST_SEED = 30_000
 SPACING_MM = 4.0
+Statistic = Callable[[np.ndarray, np.ndarray], float]
 HERE = Path(__file__).resolve().parent
 
 
@@ -60,17 +68,33 @@ def cases(count: int) -> list[tuple[str, Volume, Parse, str, bool]]:
     return found
 
 
+def jittered(parse: Parse, entity: str, rng: np.random.Generator) -> Parse:
+    """The parse with this outline drawn a little differently."""
+    return parse.with_mask(entity, jitter(parse.masks[entity], parse.geometry, rng))
+
+
 def main() -> None:
     """Ask both decoders about every claim and write the table."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     started = time.monotonic()
     claims = cases(count)
     direct, latent = DirectDecoder.from_pretrained(), LatentDecoder.from_pretrained()
-    prior = AuditModel.load(HERE.parent / "weights" / "audit").prior
-    scores: dict[str, list[float]] = {"direct": [], "latent": [], "histogram": []}
+    whole, model = FusedDecoder.from_pretrained(), shipped_model()
+    prior = model.prior
+    methods = ("ours", "tier1", "prior", "host", "direct", "latent", "histogram")
+    scores: dict[str, list[float]] = {name: [] for name in methods}
     seconds = {"direct": 0.0, "latent": 0.0}
     encoded: dict[int, dict[str, object]] = {}
+    rng = np.random.default_rng(0)
+    claims = [(p, image, jittered(parse, e, rng), e, there) for p, image, parse, e, there in claims]
+    tiers: dict[int, tuple[Tier, ...]] = {}
     for number, (_, image, parse, entity, _) in enumerate(claims):
+        asked = tiers.setdefault(id(image), tiers_of(whole, image, model, None))
+        for name, tier in zip(("tier1", "ours"), asked, strict=True):
+            score, found = tier.ask(parse, entity, prior, seed=number)
+            scores[name].append(score)
+        scores["prior"].append(model.judge(NO_DECODER).score(found.evidence.features, found.evidence.name))
+        scores["host"].append(found.evidence.features.get("host_z", 0.0))
         for decoder in (direct, latent):
             held = encoded.setdefault(id(image), {})
             if decoder.name not in held:
@@ -99,7 +123,7 @@ def main() -> None:
     for size, chosen in halves.items():
         group = {"arena": "phantoms", "family": "hallucinated lesion", "size": size}
         for name, values in scores.items():
-            rows.append(_auroc(group, name, np.asarray(values)[chosen], truth[chosen], patients[chosen]))
+            rows.extend(_rows(group, name, np.asarray(values)[chosen], truth[chosen], patients[chosen]))
     for name, total in seconds.items():
         group = {"arena": "phantoms", "family": "hallucinated lesion", "size": "all"}
         rows.append(Row(group, name, "seconds", total / len(claims), np.nan, np.nan, len(claims)))
@@ -114,17 +138,18 @@ def main() -> None:
     sys.stdout.write(result.table() + "\n")
 
 
-def _auroc(group: dict[str, str], name: str, values: np.ndarray, truth: np.ndarray, patients: np.ndarray) -> Row:
-    from sklearn.metrics import roc_auc_score
+def _rows(
+    group: dict[str, str], name: str, values: np.ndarray, truth: np.ndarray, patients: np.ndarray
+) -> Iterator[Row]:
+    units = [(~truth[patients == p], values[patients == p]) for p in np.unique(patients)]
+    for metric, statistic in (("auroc", auroc), ("fpr95", fpr95)):
 
-    units = [(truth[patients == p], values[patients == p]) for p in np.unique(patients)]
+        def of(chosen: Sequence[tuple[np.ndarray, np.ndarray]], statistic: Statistic = statistic) -> float:
+            wrong, scores = (np.concatenate([u[k] for u in chosen]) for k in (0, 1))
+            return float(statistic(wrong, scores)) if 0 < wrong.sum() < len(wrong) else float("nan")
 
-    def score(chosen: list[tuple[np.ndarray, np.ndarray]]) -> float:
-        t, v = (np.concatenate([u[k] for u in chosen]) for k in (0, 1))
-        return float(roc_auc_score(t, v)) if 0 < t.sum() < len(t) else float("nan")
-
-    interval = bootstrap_interval(units, score, rng=np.random.default_rng(0), draws=500)
-    return Row(group, name, "auroc", score(units), interval.low, interval.high, len(values))
+        interval = bootstrap_interval(units, of, rng=np.random.default_rng(0), draws=500)
+        yield Row(group, name, metric, of(units), interval.low, interval.high, len(values))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def test_what_looks_as_usual_is_not_asked_about_again(
     tier = {e.id: e.tier for e in report.entities}
     assert report.findings.tiers == [1, 2]
     assert tier["kidney_right"] == 2
-    assert tier["lesion_1"] == 2  # a finding always is
+    assert tier["lesion_1"] == 1
     assert 1 in tier.values()
     assert len(twice.asked) == sum(t == 2 for t in tier.values()) < len(tier)
     for e in report.entities:
@@ -136,14 +136,13 @@ def test_stopping_early_keeps_the_share_of_false_alarms() -> None:
         assert np.mean(np.asarray(values) <= alpha) <= alpha * 1.25
 
 
-def test_only_a_supported_organ_is_decided_early() -> None:
+def test_only_a_supported_entity_is_decided_early() -> None:
     known = Calibration((CalibrationScore("liver", 1500.0, 1.0),))
-    organ, finding = Scored("liver", 1500.0, 2.0, known), Scored("liver_cyst", 2.0, 2.0, known, FINDINGS)
-    assert decided(organ, 0.6)
-    assert not decided(organ, 0.5)
-    assert not decided(organ, None)
-    assert not decided(finding, 0.9)
-    assert not decided(replace(organ, score=-1.0), 0.9)
+    for scored in (Scored("liver", 1500.0, 2.0, known), Scored("liver_cyst", 2.0, 2.0, known, FINDINGS)):
+        assert decided(scored, 0.6)
+        assert not decided(scored, 0.5)
+        assert not decided(scored, None)
+        assert not decided(replace(scored, score=-1.0), 0.9)
 
 
 def test_the_fused_decoder_holds_the_direct_one() -> None:

@@ -13,9 +13,11 @@ from synth.pipeline.audit import AuditOptions
 from synth.pipeline.audit_files import audit
 from synth.pipeline.cases import Reading
 from synth.report.calibrate import CalibrateOptions, calibrate
-from synth.residual import AuditModel
+from synth.residual import AuditModel, CalibrationCase, Collected, Plan, collect
+from synth.residual.calibration import collect_findings, weigh
 from synth.residual.conformal import scores_needed
 from synth.residual.drift import FACT
+from synth.residual.site import LEAST_FINDINGS, false_alarms, needs, refit
 from synth.volume import write_volume
 
 CASES, JITTERS = 20, 1
@@ -64,6 +66,44 @@ def test_own_false_alarms_are_few(found):
     for alarm in found.alarms["gaussian"]:
         assert alarm.entities == CASES * 4
         assert alarm.own <= 3 * alarm.alpha * alarm.cases
+
+
+def _collected(world, lesions: int) -> Collected:
+    """Forty toy patients as they are, so many of them with a lesion."""
+    cases = []
+    for number in range(40):
+        toy = world.toy_patient(1200 + number, lesion=number < lesions)
+        cases.append(CalibrationCase.of(f"toy{number}", world.decoder().encode(toy.image), toy.parse))
+    plan = Plan(jitters=0, moves=0, hallucinations=0, deletions=0)
+    return collect(cases, world.decoder(), world.prior(), plan=plan, search=False)
+
+
+@pytest.fixture(scope="module")
+def weighing_findings(world):
+    """The toy judge with findings weighed by themselves."""
+    samples = []
+    for seed in range(1100, 1110):
+        toy = world.toy_patient(seed, lesion=True)
+        case = CalibrationCase.of(f"toy{seed}", world.decoder().encode(toy.image), toy.parse)
+        samples += collect_findings(case, world.decoder(), world.prior(), seed=seed, plan=Plan())
+    return replace(world.model().judge("gaussian"), findings=weigh(samples))
+
+
+def test_a_sites_findings_replace_those_before_once_there_are_enough_of_them(world, weighing_findings):
+    few, many = _collected(world, LEAST_FINDINGS - 1), _collected(world, LEAST_FINDINGS + 6)
+    kept, own = (refit(weighing_findings, c, "weights", {}) for c in (few, many))
+    assert kept.findings is weighing_findings.findings
+    assert not kept.facts["own findings"]
+    assert own.facts["own findings"]
+    assert own.findings.fusion is weighing_findings.findings.fusion
+    assert {s.name for s in own.findings.calibration.scores} == {"metastasis"}
+    assert len(own.findings.calibration.scores) == LEAST_FINDINGS + 6
+    of_finding = {c.cell: c for c in needs(weighing_findings, many, [0.1])}["metastasis"]
+    assert of_finding.scores == LEAST_FINDINGS + 6
+    assert of_finding.shipped == len(weighing_findings.findings.calibration.scores)
+    (alarms,) = false_alarms(weighing_findings, many, [0.1])
+    assert alarms.entities == 40 * 4 + LEAST_FINDINGS + 6
+    assert alarms.own <= 3 * 0.1 * alarms.cases
 
 
 def test_a_case_that_cannot_be_read_is_left_out_and_named(found):

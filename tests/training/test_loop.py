@@ -128,12 +128,36 @@ def test_a_part_of_the_audits_knowledge_is_fitted_anew_and_the_rest_stays(phanto
     assert after["facts"].pop("drift") == {"usual": [], "distances": []}
     before["facts"].pop("drift")
     assert after == before
-    for only, complaint in (("search", "expected some findings that were left out"), ("fusion", "search or drift")):
+    refused = {
+        "search": "expected some findings that were left out",
+        "findings": "expected findings that are there, and some that are not",
+        "fusion": "search or drift",
+    }
+    for only, complaint in refused.items():
         arguments = ["train", "audit", str(CONFIGS / "audit.toml"), "--phantoms", str(phantoms), *keep, "--only", only]
         result = CliRunner().invoke(app, [*arguments, "--run", str(tmp_path / only)])
         assert result.exit_code == 2
         assert complaint in result.stderr
         assert not (tmp_path / only / "weights").exists()
+
+
+def test_findings_are_weighed_by_themselves_and_organs_stay_as_they_were(phantoms: Path, tmp_path: Path) -> None:
+    _train("audit", phantoms, tmp_path / "whole")
+    before = AuditModel.load(tmp_path / "whole" / "weights").judge("direct")
+    config = tmp_path / "findings.toml"
+    named = (CONFIGS / "audit.toml").read_text().replace("search = []", 'findings = ["with-lesions"]')
+    config.write_text(named + '\n[[validation]]\nlayout = "with-lesions"\npath = "3"\nlimit = 2\n')
+    keep = ["--keep", str(tmp_path / "whole" / "weights"), "--only", "findings", "--run", str(tmp_path / "findings")]
+    result = CliRunner().invoke(app, ["train", "audit", str(config), "--phantoms", str(phantoms), *keep])
+    assert result.exit_code == 0, result.stderr
+    after = AuditModel.load(tmp_path / "findings" / "weights").judge("direct")
+    assert before.findings is None
+    assert after.findings is not None
+    assert len(after.findings.calibration.scores) >= 2 * 2  # two patients' lesions, untouched and jittered once
+    assert {"host_z", "ring_z", "prior_core", "decoder_evidence"} <= set(after.findings.fusion.names)
+    assert after.facts["findings"]["cases"] == 2
+    facts = {k: v for k, v in after.facts.items() if k != "findings"}
+    assert {**after.to_json(), "findings": None, "facts": facts} == before.to_json()
 
 
 def test_a_run_stopped_between_its_last_checkpoint_and_its_export_exports_when_called_again(

@@ -65,14 +65,14 @@ class Ours:
     def _scores(self, features: Mapping[str, float], organ: str) -> dict[str, float]:
         model, decoder = self.model, self.decoder.name
         scores = {
-            "ours": model.judge(decoder).presence.score(features, organ),
+            "ours": model.judge(decoder).score(features, organ),
             "l1": -features.get("misfit", np.nan),
             "histogram": features["prior_core"],
         }
         if decoder == "fused":
-            scores["tier1"] = model.judge("direct").presence.score(features, organ)
+            scores["tier1"] = model.judge("direct").score(features, organ)
         if NO_DECODER in model.judges:
-            scores[NO_DECODER] = model.judge(NO_DECODER).presence.score(features, organ)
+            scores[NO_DECODER] = model.judge(NO_DECODER).score(features, organ)
         parts = {"direct": "decoder_evidence", "latent": "decoder_latent_evidence"}
         if decoder == "latent":
             parts = {"latent": "decoder_evidence"}

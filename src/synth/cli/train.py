@@ -44,7 +44,9 @@ def train(
     keep: Annotated[Path | None, typer.Option(help="audit: keep this audit folder but for what --only names.")] = None,
     only: Annotated[
         str,
-        typer.Option(help="audit, with --keep: fit search (for what is left out) or drift (what is usual of a case)."),
+        typer.Option(
+            help="audit, with --keep: fit search (for what is left out), findings, or drift (what is usual of a case)."
+        ),
     ] = "search",
     as_json: JsonOption = False,
 ) -> None:

@@ -104,7 +104,8 @@ def _ask(
     said: Examined | None = None
     for tier in tiers:
         score, said = tier.ask(parse, entity.id, prior, seed=seed, first=said)
-        scored = Scored(said.evidence.name, volume, score, tier.judge.calibration, family_of(entity.kind))
+        compared = tier.judge.weighing(said.evidence.features, said.evidence.name).calibration
+        scored = Scored(said.evidence.name, volume, score, compared, family_of(entity.kind))
         conformal = scored.conformal(needed)
         answer = _Answer(tier.number, said, scored)
         if decided(scored, None if conformal is None else conformal.p_value):

@@ -186,7 +186,8 @@ class _Asker:
         claimed, id = _claimed(self.parse, remembered)
         score, found = self.tier.ask(claimed, id, self.model.prior, seed=self.seed)
         volume = remembered.mask.volume_ml(self.parse.geometry)
-        scored = Scored(found.evidence.name, volume, score, self.tier.judge.calibration)
+        compared = self.tier.judge.weighing(found.evidence.features, found.evidence.name).calibration
+        scored = Scored(found.evidence.name, volume, score, compared)
         conformal = scored.conformal(scores_needed(1, self.alpha))
         return score, 1.0 if conformal is None else conformal.p_value, found
 

@@ -4,8 +4,6 @@ Tier 1 asks the direct decoder, tier 2 both. An entity that tier 1 finds at leas
 not asked about again. That keeps the guarantee: with p1 and p2 valid and p = p1 where p1 > 1/2, else p2,
 
     P(p <= alpha) <= P(p2 <= alpha) <= alpha        for every alpha < 1/2
-
-Findings always go through all tiers: the first knows little of lesions.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from synth.parse import Parse
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import AuditModel, Judge
 from synth.residual.presence import Examined, examine
-from synth.residual.verdict import FINDINGS, Scored
+from synth.residual.verdict import Scored
 from synth.volume import Volume
 
 ALL = (1, 2)
@@ -46,7 +44,7 @@ class Tier:
         """
         generator = torch.Generator().manual_seed(seed)
         found = examine(self.decoder, self.encoded, parse, id, prior, first=first, generator=generator)
-        return self.judge.presence.score(found.evidence.features, found.evidence.name), found
+        return self.judge.score(found.evidence.features, found.evidence.name), found
 
 
 def tiers_of(decoder: Decoder, image: Volume, model: AuditModel, asked: Sequence[int] | None) -> tuple[Tier, ...]:
@@ -76,4 +74,4 @@ def tiers_of(decoder: Decoder, image: Volume, model: AuditModel, asked: Sequence
 
 def decided(scored: Scored, p_value: float | None) -> bool:
     """Whether an entity with this score and p-value need not be asked about again."""
-    return scored.family != FINDINGS and p_value is not None and p_value > DECIDED and scored.score > 0
+    return p_value is not None and p_value > DECIDED and scored.score > 0

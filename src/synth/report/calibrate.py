@@ -123,8 +123,8 @@ def calibrate(
     first = next(iter(names))
     found = SiteCalibration(
         folder, used, left_out, family_size(collected.samples),
-        needs(model.judge(first), collected, model.judge(first).calibration, ALPHAS),
-        {n: false_alarms(model.judge(n), collected, model.judge(n).calibration, ALPHAS) for n in names},
+        needs(model.judge(first), collected, ALPHAS),
+        {n: false_alarms(model.judge(n), collected, ALPHAS) for n in names},
     )  # fmt: skip
     _save(replace(model, judges=judges), found)
     return found

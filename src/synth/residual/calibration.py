@@ -9,10 +9,12 @@ seen its patient.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from synth.contracts import Decoder, EncodedImage
 from synth.errors import InputError
@@ -21,12 +23,13 @@ from synth.parse import Entity, Kind, Parse, Relation
 from synth.residual.conformal import Calibration, CalibrationScore
 from synth.residual.drift import FACT, Reference, reference
 from synth.residual.fusion import Fusion
-from synth.residual.hosts import findings_of
+from synth.residual.hosts import findings_of, held, holding
 from synth.residual.intensity_prior import IntensityPrior
-from synth.residual.judge import Judge
+from synth.residual.judge import Judge, Weighing
 from synth.residual.presence import examine
 from synth.residual.searching import CandidateSample, Key, Searched, fit_search, folds_of
-from synth.residual.verdict import cannot_check
+from synth.residual.verdict import MIN_VOXELS, cannot_check
+from synth.residual.within_host import without_host
 from synth.volume import Mask
 from synth.volume.tissue import body_mask
 
@@ -80,9 +83,14 @@ class Plan:
 
 @dataclass(eq=False)
 class Collected:
-    """What was drawn so far; `candidates` is by (case, deletion), the undamaged parse under deletion -1."""
+    """What was drawn so far.
+
+    `findings` are claims of findings, weighed by themselves; `candidates` is by (case, deletion), the undamaged parse
+    under deletion -1.
+    """
 
     samples: list[Sample] = field(default_factory=list)
+    findings: list[Sample] = field(default_factory=list)
     candidates: dict[Key, list[CandidateSample]] = field(default_factory=dict)
 
 
@@ -110,24 +118,51 @@ def collect(
     return out
 
 
+def collect_findings(
+    case: CalibrationCase, decoder: Decoder, prior: IntensityPrior, *, seed: int, plan: Plan
+) -> list[Sample]:
+    """Examine true and false claims about findings: as drawn, jittered, moved, and where there are none.
+
+    Only those that an organ of the parse holds are given back.
+    """
+    asked = _Asked(decoder, prior, case, torch.Generator().manual_seed(seed))
+    rng = np.random.default_rng([seed, 0])
+    claims = (*_claims(case, decoder, rng, replace(plan, entities=0, hallucinations=0)), *_twins(case, rng, plan))
+    samples = [asked.sample(claim) for claim in claims]
+    return [s for s in samples if held(s.features, s.name)]
+
+
+def weigh(samples: Sequence[Sample]) -> Weighing | None:
+    """A fusion of these claims and the cross-fitted scores of the true ones; None where one of the two is missing."""
+    if {s.truth for s in samples} != {True, False}:
+        return None
+    return Weighing(_fit(samples), Calibration(tuple(score for _, score in _true_scores(samples))))
+
+
+def claims_of(samples: Sequence[Sample]) -> dict[str, Any]:
+    """How many claims, of how many cases."""
+    true = sum(s.truth for s in samples)
+    return {"true claims": true, "false claims": len(samples) - true, "cases": len({s.case for s in samples})}
+
+
 def fit_judge(collected: Collected, decoder: Decoder, facts: Mapping[str, object] | None = None) -> Judge:
     """Fuse and calibrate.
 
     Raises:
         InputError: true or false claims are missing.
     """
-    samples = collected.samples
+    samples, findings = collected.samples, weigh(collected.findings)
+    if findings is not None:  # organs have none of these features, and findings are weighed elsewhere
+        samples = [replace(s, features=without_host(s.features)) for s in samples]
     presence = _fit(samples)
     scored = _true_scores(samples)
     calibration = Calibration(tuple(score for _, score in scored))
     missing, most = fit_search(collected.candidates)
-    said = {
-        "true claims": len(scored),
-        "false claims": len(samples) - len(scored),
-        "cases": len({s.case for s in samples}),
-        FACT: _usual(scored).to_json(),
-    }
-    return Judge(decoder.weights_sha256, presence, calibration, missing, most, {**said, **dict(facts or {})})
+    said = {**claims_of(samples), FACT: _usual(scored).to_json()}
+    if findings is not None:
+        said["findings"] = claims_of(collected.findings)
+    known = {**said, **dict(facts or {})}
+    return Judge(decoder.weights_sha256, presence, calibration, missing, most, known, findings)
 
 
 def usual_cases(samples: Sequence[Sample]) -> Reference:
@@ -213,15 +248,45 @@ def _hallucination(case: CalibrationCase, known: frozenset[str], rng: np.random.
         return None
     organ = str(rng.choice(organs))
     names = sorted(set(findings_of(parse.entity(organ).name)) & known)
+    radii = rng.uniform(8.0, 20.0) * rng.uniform(0.8, 1.25, size=3)
+    placed = _placed(parse, organ, radii, rng)
+    return None if placed is None else _invented(parse, organ, str(rng.choice(names)), placed)
+
+
+def _twins(case: CalibrationCase, rng: np.random.Generator, plan: Plan) -> Iterable[_Claim]:
+    """Claims of more findings like those that are there: of the name, the organ and the size of one of them, jittered
+    as often as true ones, so that only the image can tell them apart."""
+    parse = case.parse
+    held = {i: holding(parse.masks[i], parse) for i in parse.present_ids if parse.entity(i).kind is Kind.finding}
+    within = [(i, organ) for i, organ in held.items() if organ is not None and parse.masks[i].voxels >= MIN_VOXELS]
+    for _ in range(plan.hallucinations if within else 0):
+        finding, organ = within[int(rng.integers(len(within)))]
+        radius = (0.75 / np.pi * parse.masks[finding].voxels * parse.geometry.voxel_ml * 1000.0) ** (1 / 3)
+        stretch = rng.uniform(0.8, 1.25, size=3)
+        radii = radius * stretch / np.prod(stretch) ** (1 / 3)
+        placed = _placed(parse, organ, radii, rng)
+        if placed is None:
+            continue
+        rough = rng.random() < plan.jitters / (plan.jitters + 1)
+        mask = jitter(placed, parse.geometry, rng) if rough else placed
+        yield _invented(parse, organ, parse.entity(finding).name, mask)
+
+
+def _placed(parse: Parse, organ: str, radii_mm: NDArray[np.float64], rng: np.random.Generator) -> Mask | None:
+    """An ellipsoid within an organ, away from its true lesions; None where there is no room."""
     lesions = [parse.masks[i] for i in parse.present_ids if parse.entity(i).kind is Kind.finding]
-    blob = _blob(parse.masks[organ].shape, parse.geometry.spacing_mm[0], rng)
+    blob = _blob(parse.masks[organ].shape, radii_mm / parse.geometry.spacing_mm[0])
     try:
-        placed = move_onto(jittered_start(blob, parse, rng), parse.geometry, parse.masks[organ], away_from=lesions)
-    except InputError:  # the organ has no room for it
+        start = jittered_start(blob, parse, rng)
+        return move_onto(start, parse.geometry, parse.masks[organ], away_from=lesions).mask
+    except InputError:
         return None
-    added = Entity(id="hallucinated_lesion", name=str(rng.choice(names)))
+
+
+def _invented(parse: Parse, organ: str, name: str, mask: Mask) -> _Claim:
+    added = Entity(id="hallucinated_lesion", name=name)
     relation = Relation(type="located_in", subject=added.id, object=organ)
-    return _Claim(parse.with_entity(added, placed.mask, relations=[relation]), added.id, False, "hallucinated")
+    return _Claim(parse.with_entity(added, mask, relations=[relation]), added.id, False, "hallucinated")
 
 
 def jittered_start(blob: Mask, parse: Parse, rng: np.random.Generator) -> Mask:
@@ -231,8 +296,7 @@ def jittered_start(blob: Mask, parse: Parse, rng: np.random.Generator) -> Mask:
     return Mask.from_box(blob.shape, (x, y, z), blob.box)
 
 
-def _blob(shape: tuple[int, int, int], spacing_mm: float, rng: np.random.Generator) -> Mask:
-    radii = rng.uniform(8.0, 20.0) * rng.uniform(0.8, 1.25, size=3) / spacing_mm
+def _blob(shape: tuple[int, int, int], radii: NDArray[np.float64]) -> Mask:
     reach = [min(int(np.ceil(r)), (n - 1) // 2) for r, n in zip(radii, shape, strict=True)]
     x, y, z = np.ogrid[tuple(slice(-r, r + 1) for r in reach)]
     return Mask.from_box(shape, (0, 0, 0), (x / radii[0]) ** 2 + (y / radii[1]) ** 2 + (z / radii[2]) ** 2 <= 1.0)

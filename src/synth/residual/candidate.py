@@ -127,7 +127,7 @@ class Outliner:
             stands_out=_strongest([m[box][region] for m in self.standing.organ]),
             depth=float(ndimage.binary_erosion(inside, border_value=1)[region].mean()),
             compactness=mask.voxels / mask.box.size,
-            around=_around(self.image.array, mask, mean, step),
+            around=layers_around(self.image.array, mask, mean, step),
         )
 
     def _host(self, place: Place) -> str | None:
@@ -163,7 +163,7 @@ def _grown(box: Slices3, shape: tuple[int, int, int]) -> Slices3:
     return x, y, z
 
 
-def _around(image: Map, mask: Mask, mean: float, step: float) -> dict[str, float]:
+def layers_around(image: Map, mask: Mask, mean: float, step: float) -> dict[str, float]:
     """Of each layer around the outline, the shares of voxels on the anomaly's side, alike, and beyond it."""
     box = mask.padded_slices(GROW_VOXELS)
     region = mask.crop(box)

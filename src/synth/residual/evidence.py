@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from synth.contracts import Contrast
-from synth.parse import Parse
+from synth.parse import Kind, Parse
 from synth.residual.intensity_prior import CLIP_NATS, CORE, OUTER, RIM, SURROUND, IntensityPrior, bins_of
 from synth.residual.nearby import nearby_features
 from synth.residual.neighbourhood import SECTORS, Neighbourhood
 from synth.residual.on_grid import on_grid
+from synth.residual.within_host import host_features
 from synth.volume import Mask, Volume
 
 Map = NDArray[np.float32]
@@ -74,6 +75,8 @@ def entity_features(
         **nearby_features(table, bins, around),
         **edge_features(hu, around),
     }
+    if parse.entity(entity_id).kind is Kind.finding:
+        features |= host_features(image, parse, entity_id)
     score_map = np.clip(ratio, -CLIP_NATS, CLIP_NATS)
     if contrast is not None:
         features |= _contrast(contrast, mask, image)

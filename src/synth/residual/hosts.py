@@ -1,8 +1,14 @@
-"""Which findings can lie in which organ; names of the vocabulary."""
+"""Which findings can lie in which organ, and which organ holds one."""
 
 from __future__ import annotations
 
-from synth.parse import VOCABULARY
+from collections.abc import Mapping
+
+from synth.parse import VOCABULARY, Kind, Parse
+from synth.volume import Mask
+
+MEASURED = "host_step"  # a feature that every finding has which was compared with its organ
+HOLDS = 0.5  # share of a finding that lies in the organ that holds it
 
 FINDINGS: dict[str, tuple[str, ...]] = {
     "liver": (
@@ -46,6 +52,18 @@ def findings_of(host: str | None) -> tuple[str, ...]:
         return ANYWHERE
     nearest = VOCABULARY.nearest(host, FINDINGS)
     return ANYWHERE if nearest is None else FINDINGS[nearest]
+
+
+def holding(mask: Mask, parse: Parse) -> str | None:
+    """Id of the smallest drawn organ that holds most of a mask on the grid of the parse; None where none does."""
+    organs = [i for i in parse.present_ids if parse.entity(i).kind is Kind.organ]
+    around = [i for i in organs if mask.overlap(parse.masks[i]) >= HOLDS * mask.voxels]
+    return min(around, key=lambda i: (parse.masks[i].voxels, i), default=None)
+
+
+def held(features: Mapping[str, float], name: str) -> bool:
+    """Whether these are features of a finding that was compared with the organ that holds it."""
+    return MEASURED in features and VOCABULARY.term(name).kind is Kind.finding
 
 
 def has_findings(host: str) -> bool:

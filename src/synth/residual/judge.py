@@ -16,6 +16,7 @@ from typing import Any
 from synth.errors import InputError
 from synth.residual.conformal import Calibration, p_value
 from synth.residual.fusion import Fusion
+from synth.residual.hosts import held
 from synth.residual.intensity_prior import IntensityPrior
 from synth.volume import write_bytes
 
@@ -25,12 +26,30 @@ CONFIG, PRIOR, FUSION = "config.json", "prior.safetensors", "fusion.json"
 
 
 @dataclass(frozen=True, eq=False)
+class Weighing:
+    """A fusion of evidence, and the scores of true entities under it."""
+
+    fusion: Fusion
+    calibration: Calibration
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"fusion": self.fusion.to_json(), "calibration": self.calibration.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Weighing:
+        """Read what `to_json` gave."""
+        return cls(Fusion.from_json(data["fusion"]), Calibration.from_json(data["calibration"]))
+
+
+@dataclass(frozen=True, eq=False)
 class Judge:
     """How one decoder's evidence becomes scores and p-values.
 
     Attributes:
         decoder_sha256: of the weights that it was calibrated with.
         presence: fusion of an entity's evidence; calibration: scores of true entities under it.
+        findings: the same for findings that an organ of the parse holds; None where they are weighed as organs are.
         missing: fusion of a candidate's evidence, None where none was fitted.
         most_suspicious: for each complete parse, the score of its most suspicious candidate.
         facts: what it was calibrated on, for the report.
@@ -42,11 +61,22 @@ class Judge:
     missing: Fusion | None = None
     most_suspicious: tuple[float, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    findings: Weighing | None = None
+
+    def weighing(self, features: Mapping[str, float], name: str) -> Weighing:
+        """What an entity of this name, with these features, is weighed with and compared to."""
+        if self.findings is not None and held(features, name):
+            return self.findings
+        return Weighing(self.presence, self.calibration)
+
+    def score(self, features: Mapping[str, float], name: str) -> float:
+        """Log-likelihood ratio in nats of "an entity of this name is there"."""
+        return self.weighing(features, name).fusion.score(features, name)
 
     def missing_score(self, features: Mapping[str, float], name: str) -> float:
         """Score of a region that the parse leaves out, in nats; as an entity's where no search was fitted."""
         if self.missing is None:
-            return self.presence.score(features, name)
+            return self.score(features, name)
         return self.missing.score(features, ANY)
 
     def missing_p_value(self, score: float) -> float | None:
@@ -61,6 +91,7 @@ class Judge:
             "decoder_sha256": self.decoder_sha256,
             "presence": self.presence.to_json(),
             "calibration": self.calibration.to_json(),
+            "findings": None if self.findings is None else self.findings.to_json(),
             "missing": None if self.missing is None else self.missing.to_json(),
             "most_suspicious": [round(s, 4) for s in self.most_suspicious],
             "facts": dict(self.facts),
@@ -76,6 +107,7 @@ class Judge:
             missing=None if data["missing"] is None else Fusion.from_json(data["missing"]),
             most_suspicious=tuple(float(s) for s in data["most_suspicious"]),
             facts=dict(data["facts"]),
+            findings=None if data.get("findings") is None else Weighing.from_json(data["findings"]),
         )
 
 

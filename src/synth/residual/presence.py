@@ -58,7 +58,7 @@ def unaided(image: Volume, parse: Parse, entity_id: str, prior: IntensityPrior, 
     Image and parse share the prior's grid; `judge` is the one that is told nothing by a decoder.
     """
     found = entity_features(None, prior, image, parse, entity_id)
-    return judge.presence.score(found.features, found.name)
+    return judge.score(found.features, found.name)
 
 
 def without_entity(parse: Parse, entity_id: str) -> Parse:

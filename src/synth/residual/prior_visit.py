@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 from synth.parse import Entity, Kind, Parse, Presence
 from synth.parse.match import Matching, match
+from synth.residual.hosts import holding
 from synth.residual.verdict import cannot_check
 from synth.volume import Mask
 
 ASKED = (Kind.organ, Kind.finding)
 LEAST_IN_VIEW = 0.5  # of its volume
 COVERED = {Kind.organ: 0.7, Kind.finding: 0.3}  # share that another of its kind may draw before the place is taken
-HOLDS = 0.5  # share of a finding that lies in the organ that holds it
 NATS_DENIED = math.log(20.0)  # against an organ that came back: one claim of twenty is wrong, at either visit
 
 
@@ -88,7 +88,7 @@ def _left_out(
         mask = before.masks.get(id, Mask.empty(parse.geometry.shape))
         reason = cannot_check(entity, original, before, known) or _out_of_view(id, mask, original, parse)
         reason = reason or _taken(entity, mask, parse)
-        host = None if reason or entity.kind is not Kind.finding else _host(mask, parse)
+        host = None if reason or entity.kind is not Kind.finding else holding(mask, parse)
         denies = next((e.id for e in parse.by_name(entity.name) if e.presence is Presence.absent), None)
         yield Remembered(entity.changed(presence=Presence.present), mask, host, denies, reason)
 
@@ -107,10 +107,3 @@ def _taken(entity: Entity, mask: Mask, parse: Parse) -> str | None:
         if alike and mask.overlap(parse.masks[other]) >= COVERED[entity.kind] * mask.voxels:
             return f"its place is drawn as {other}"
     return None
-
-
-def _host(mask: Mask, parse: Parse) -> str | None:
-    """The smallest organ that holds most of it."""
-    organs = [i for i in parse.present_ids if parse.entity(i).kind is Kind.organ]
-    holding = [i for i in organs if mask.overlap(parse.masks[i]) >= HOLDS * mask.voxels]
-    return min(holding, key=lambda i: (parse.masks[i].voxels, i), default=None)

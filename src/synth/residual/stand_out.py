@@ -20,7 +20,7 @@ from skimage.segmentation import watershed
 
 from synth.parse import Kind, Parse
 from synth.residual.hosts import has_findings
-from synth.volume import Mask, Slices3, Volume
+from synth.volume import Slices3, Volume
 
 Map = NDArray[np.float32]
 Zone = NDArray[np.bool_]
@@ -89,9 +89,8 @@ def standing(image: Volume, parse: Parse, z: Map, allowed: Zone) -> Standing:
 
 def _add_organ(maps: tuple[Map, ...], image: Volume, parse: Parse, id: str) -> None:
     """How far each smoothed voxel of an organ lies from the organ's median, in robust standard deviations."""
-    mask = parse.masks[id]
-    box = mask.padded_slices(AROUND)
-    core = _core(parse, id, mask, box)
+    box = parse.masks[id].padded_slices(AROUND)
+    core = free_tissue(parse, id, box)
     if core.sum() < LEAST_CORE:
         return
     hu = image.array[box]
@@ -103,8 +102,9 @@ def _add_organ(maps: tuple[Map, ...], image: Volume, parse: Parse, id: str) -> N
         out[box][core] = (smooth / max(spread, LEAST_SPREAD_HU))[core]
 
 
-def _core(parse: Parse, id: str, mask: Mask, box: Slices3) -> Zone:
-    """The organ without its outermost voxels and without what lies in it and is drawn already."""
+def free_tissue(parse: Parse, id: str, box: Slices3) -> Zone:
+    """Within a box, an organ without its outermost voxels and without what lies in it and is drawn already."""
+    mask = parse.masks[id]
     core: Zone = ndimage.binary_erosion(mask.crop(box))
     for other in parse.present_ids:
         kind = parse.entity(other).kind

@@ -5,7 +5,7 @@ The prior counts the training cases; the fusion and the calibration see held-out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from synth.residual import (
     collect,
     fit_judge,
 )
-from synth.residual.calibration import usual_cases
+from synth.residual.calibration import Sample, claims_of, collect_findings, usual_cases, weigh
 from synth.residual.drift import FACT
 from synth.residual.searching import CandidateSample, Groups, Key, Searched, fit_search
 from synth.training.cases import read_set
@@ -38,6 +38,7 @@ from synth.training.config import TrainConfig
 from synth.volume import Mask, Volume, resample
 
 SEARCH_STREAM = 88_000  # of random numbers: what is searched shares none with the claims
+FINDINGS_STREAM = 89_000
 LATENT = ("decoder_latent",)
 DECODERS = ("decoder_", "contrast_", "misfit")  # features that a decoder was asked for
 
@@ -55,6 +56,8 @@ def fit_audit(
     collected, cases = _collect(config, decoder, prior)
     log(f"{decoder.name}: {len(collected.samples)} claims on {cases} cases; searching")
     collected.candidates.update(_searches(config, decoder, prior))
+    log(f"{decoder.name}: findings")
+    collected.findings.extend(_findings(config, decoder, prior))
     said = {"sets": [s.layout for s in config.validation]}
     judges: dict[str, Judge] = {decoder.name: fit_judge(collected, decoder, said)}
     if isinstance(decoder, FusedDecoder):
@@ -97,7 +100,22 @@ def fit_drift_of(config: TrainConfig, folder: Path, audit: Path, *, log: Callabl
     return _saved(AuditModel(model.prior, judges), folder)
 
 
-ANEW = {"search": fit_search_of, "drift": fit_drift_of}
+def fit_findings_of(config: TrainConfig, folder: Path, audit: Path, *, log: Callable[[str], None]) -> dict[str, Any]:
+    """Write the audit model `audit` with its findings weighed and calibrated anew, and nothing else.
+
+    Raises:
+        InputError: no case has findings to make claims of.
+    """
+    model = AuditModel.load(audit)
+    decoder = load_decoder(str(config.model.get("decoder", "direct")))
+    log(f"{decoder.name}: collecting claims of findings")
+    samples = _findings(config, decoder, model.prior)
+    log(f"{decoder.name}: {len(samples)} claims on {len({s.case for s in samples})} cases")
+    judges = {n: _finding_anew(judge, _fewer_of(samples, _left_out(n, decoder))) for n, judge in model.judges.items()}
+    return _saved(AuditModel(model.prior, judges), folder)
+
+
+ANEW = {"search": fit_search_of, "drift": fit_drift_of, "findings": fit_findings_of}
 """What of an audit model can be fitted by itself."""
 
 
@@ -106,6 +124,14 @@ def _saved(model: AuditModel, folder: Path) -> dict[str, Any]:
     facts = {name: {k: v for k, v in j.facts.items() if k != FACT} for name, j in model.judges.items()}
     model.save(folder, facts)
     return facts
+
+
+def _finding_anew(judge: Judge, samples: Sequence[Sample]) -> Judge:
+    weighed = weigh(samples)
+    if weighed is None:
+        expected, fix = "findings that are there, and some that are not", "give cases with findings and room for more"
+        raise InputError("findings", expected=expected, got="one kind", fix=fix)
+    return replace(judge, findings=weighed, facts={**judge.facts, "findings": claims_of(samples)})
 
 
 def _searching_anew(judge: Judge, groups: Groups) -> Judge:
@@ -117,9 +143,13 @@ def _searching_anew(judge: Judge, groups: Groups) -> Judge:
 
 
 def _kept_of(groups: Groups, judge: str, decoder: Decoder) -> Groups:
-    """The features that a judge may read: all, those without the latent decoder's, or those of no decoder."""
-    prefixes = () if judge == decoder.name else DECODERS if judge == NO_DECODER else LATENT
-    return _regions_without(groups, prefixes)
+    """The features of regions that a judge may read."""
+    return _regions_without(groups, _left_out(judge, decoder))
+
+
+def _left_out(judge: str, decoder: Decoder) -> tuple[str, ...]:
+    """What a judge may not read: nothing, what the latent decoder says, or what any decoder says."""
+    return () if judge == decoder.name else DECODERS if judge == NO_DECODER else LATENT
 
 
 def _searches(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> dict[Key, list[CandidateSample]]:
@@ -140,6 +170,20 @@ def _searches(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> d
     return found
 
 
+def _findings(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> list[Sample]:
+    """Claims of findings in every case of the sets named for it, the cases shared among `workers` processes."""
+    asked = config.model.get("findings", [])
+    chosen = [case for settings in config.validation if settings.layout in asked for case in read_set(settings)]
+    plan = Plan(**{k: int(v) for k, v in config.loss.items()})
+
+    def one(number: int) -> list[Sample]:
+        seed = config.seed * 100_003 + FINDINGS_STREAM + number
+        return collect_findings(_case(config, decoder, chosen[number]), decoder, prior, seed=seed, plan=plan)
+
+    parts = each(one, range(len(chosen)), int(config.model.get("workers", 1)))
+    return [sample for part in parts for sample in part]
+
+
 def _images(config: TrainConfig) -> Iterator[tuple[NDArray[np.float32], dict[str, Mask]]]:
     for settings in config.sets:
         for _, image, parse in read_set(settings):
@@ -155,9 +199,9 @@ def _images(config: TrainConfig) -> Iterator[tuple[NDArray[np.float32], dict[str
 
 def _collect(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> tuple[Collected, int]:
     """Claims about every held-out case, the cases shared among `workers` processes."""
-    only_searched = config.model.get("only_searched", [])
+    findings_only = config.model.get("findings_only", [])
     chosen = [
-        case for settings in config.validation if settings.layout not in only_searched for case in read_set(settings)
+        case for settings in config.validation if settings.layout not in findings_only for case in read_set(settings)
     ]
     plan = Plan(**{k: int(v) for k, v in config.loss.items()})
 
@@ -179,8 +223,12 @@ def _case(config: TrainConfig, decoder: Decoder, read: tuple[str, Volume, Parse]
 
 
 def _without(collected: Collected, prefixes: tuple[str, ...]) -> Collected:
-    samples = [replace(s, features=_fewer(s.features, prefixes)) for s in collected.samples]
-    return Collected(samples, _regions_without(collected.candidates, prefixes))
+    samples, findings = (_fewer_of(part, prefixes) for part in (collected.samples, collected.findings))
+    return Collected(samples, findings, _regions_without(collected.candidates, prefixes))
+
+
+def _fewer_of(samples: Sequence[Sample], prefixes: tuple[str, ...]) -> list[Sample]:
+    return [replace(s, features=_fewer(s.features, prefixes)) for s in samples]
 
 
 def _regions_without(groups: Groups, prefixes: tuple[str, ...]) -> dict[Key, list[CandidateSample]]:

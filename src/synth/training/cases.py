@@ -21,6 +21,7 @@ from synth.interop import import_labels, with_tissues
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.parse import Parse, load_bundle
 from synth.parse.derive import derive_appearance, derive_relations
+from synth.phantom import Phantom, make
 from synth.phantom.patients import make_with_lesions
 from synth.training.prepared import INDEX, Case, Prepared, StoredCases, digest, store
 from synth.training.scanner import another_scanner
@@ -191,12 +192,12 @@ def _labelled(folder: Path) -> Iterator[tuple[str, Volume, Parse]]:
     yield folder.name, image, parse
 
 
-def _with_lesions(first: Path) -> Iterator[tuple[str, Volume, Parse]]:
+def _drawn_now(draw: Callable[[int], Phantom], first: Path) -> Iterator[tuple[str, Volume, Parse]]:
     """No folder: patients drawn now, from the number that the path is on; a `limit` ends them."""
     if not first.name.isdigit():
         raise InputError("path", expected="the number of the first patient", got=str(first), fix="correct the config")
     for seed in count(int(first.name)):
-        phantom = make_with_lesions(seed)
+        phantom = draw(seed)
         yield f"patient {seed}", phantom.image, phantom.parse
 
 
@@ -206,5 +207,6 @@ LAYOUTS: dict[str, Callable[[Path], Iterator[tuple[str, Volume, Parse]]]] = {
     "generated": _generated,
     "generated-held-out": _generated_held_out,
     "labelled": _labelled,
-    "with-lesions": _with_lesions,
+    "with-lesions": partial(_drawn_now, make_with_lesions),
+    "sampled": partial(_drawn_now, make),
 }
