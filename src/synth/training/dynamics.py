@@ -1,7 +1,8 @@
-"""Fitting the dynamics model on tables of growth series, and measuring what it says of patients held out."""
+"""Fitting the dynamics model on growth series, of tables or of phantoms, and measuring it on patients held out."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +20,14 @@ from synth.dynamics.model import Correlation, DynamicsModel
 from synth.dynamics.series import Question, Series, folds_of
 from synth.dynamics.tables import read_maeve, read_recist
 from synth.errors import InputError
+from synth.phantom.trajectory import READING_SD
+from synth.phantom.treated import TreatedSettings, make_treated
 from synth.training.cases import SetConfig
 from synth.training.config import TrainConfig
 
-READERS = {"recist": read_recist, "maeve": read_maeve}
-GROUPS = {"recist": "patient", "maeve": "xenograft"}
-"""What the series of a layout are: courses of patients and of mice are learned together and kept apart."""
+GROUPS = {"recist": "patient", "maeve": "xenograft", "phantoms": "phantom"}
+"""What the series of a layout are: courses of patients, mice and phantoms are learned together and kept apart."""
+PHANTOMS = 300  # patients of a phantom cohort without a limit
 LONGEST_DAYS = 730.0
 Log = Callable[[str], None]
 
@@ -55,10 +58,7 @@ def _series(config: TrainConfig, actions: dict[str, str]) -> tuple[list[Series],
             fix = "add them to [model.actions]"
             raise InputError(f"{settings.layout}: actions", expected="a class each", got=str(unknown[:4]), fix=fix)
         group = GROUPS[settings.layout]
-        series += [
-            replace(s, action=actions[s.action], group=group, patient=f"{group}/{s.patient}")
-            for s in found[: settings.limit or None]
-        ]
+        series += [replace(s, action=actions[s.action], group=group, patient=f"{group}/{s.patient}") for s in found]
         weights += [settings.weight] * (len(series) - len(weights))
     return series, weights
 
@@ -67,7 +67,37 @@ def _read(settings: SetConfig) -> list[Series]:
     if settings.layout not in READERS:
         expected = f"one of {sorted(READERS)}"
         raise InputError("layout", expected=expected, got=settings.layout, fix="correct the config")
-    return READERS[settings.layout](Path(settings.path))
+    return READERS[settings.layout](Path(settings.path), settings.limit)
+
+
+def _phantoms(first: Path, limit: int) -> list[Series]:
+    """No table: a cohort drawn now, by the number that the path is on, `limit` patients of it.
+
+    Who was under the drug from the first visit on is followed on it (`cytotoxic`), who never was without (`none`); of
+    those who began between two visits the days before are known. The future is read with the error of a visit.
+    """
+    if not first.name.isdigit():
+        raise InputError("path", expected="the number of a cohort", got=str(first), fix="correct the config")
+    seed = int(first.name)
+    cohort = make_treated(TreatedSettings(patients=limit or PHANTOMS, seed=seed))
+    error = 3.0 * READING_SD * np.random.default_rng([seed, 24]).standard_normal(cohort.on.shape)
+    days, found = np.concatenate([cohort.days, cohort.later_days]), list[Series]()
+    for i, start in enumerate(cohort.start):
+        always, never = bool(start <= cohort.days[0]), math.isinf(start)
+        later = (cohort.on if always else cohort.off)[i] + error[i]
+        log_ml = np.concatenate([cohort.log_ml[i], later])
+        known = np.ones(len(days), bool) if always or never else days < start
+        mm = np.exp((math.log(6000.0 / math.pi) + log_ml[known]) / 3.0)  # of the ball of that volume
+        visits = zip(days[known].tolist(), mm.tolist(), strict=True)
+        found.append(Series.of(f"{seed}/{i}", visits, action="cytotoxic" if always else "none"))
+    return found
+
+
+READERS: dict[str, Callable[[Path, int], list[Series]]] = {
+    "recist": lambda path, limit: read_recist(path)[: limit or None],
+    "maeve": lambda path, limit: read_maeve(path)[: limit or None],
+    "phantoms": _phantoms,
+}
 
 
 def _questions(series: Sequence[Series], weights: Sequence[float], most_seen: int) -> tuple[Asked, NDArray[np.float64]]:
