@@ -12,7 +12,7 @@ from synth.parse import Circumstance, Entity, Parse
 from synth.parse.match import rename
 from synth.pipeline.patient import history_of
 from synth.pipeline.visits import persistent
-from synth.volume import Geometry, Volume, read_mask, read_volume, resample, resample_mask
+from synth.volume import Geometry, Mask, Volume, read_mask, read_volume, resample, resample_mask
 
 
 def dated(parse: Parse, day: float) -> Parse:
@@ -33,6 +33,21 @@ def test_a_lesion_that_was_not_there_before_has_no_past(patient: Parse) -> None:
     first = dated(patient.without("m2"), 0.0)
     one, two = history_of(persistent([first, patient])).lesions
     assert (one.days, two.days) == ((0.0, 10.0), (10.0,))
+
+
+def test_what_grew_together_was_all_of_its_parts_before(patient: Parse) -> None:
+    shape = patient.geometry.shape
+    box = np.zeros(shape, bool)
+    box[11:18, 11:18, 13:20] = True
+    one = patient.with_mask("m1", Mask.from_dense(box)).without("m2")
+    halves = {"x": box & (np.indices(shape)[0] < 14), "y": box & (np.indices(shape)[0] >= 15)}
+    first = dated(one.without("m1"), 0.0)
+    for id, half in halves.items():
+        first = first.with_entity(Entity(id=id, name="liver_metastasis"), Mask.from_dense(half))
+    (lesion,) = history_of(persistent([first, one])).lesions
+    parts = sum(first.masks[id].volume_ml(first.geometry) for id in halves)
+    assert lesion.days == (0.0, 10.0)
+    assert lesion.volume_ml == pytest.approx((parts, one.masks["m1"].volume_ml(one.geometry)))
 
 
 def test_visits_in_different_places_are_registered_by_their_images(patient: Parse, scan: Volume) -> None:

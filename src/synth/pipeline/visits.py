@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from synth.errors import InputError
 from synth.parse import Parse
-from synth.parse.match import MatchRules, match, persist_ids
+from synth.parse.match import Matching, MatchRules, match, persist_ids
 from synth.volume import Volume
 from synth.volume.register import Kind, register
 
@@ -20,8 +20,9 @@ def persistent(
 ) -> tuple[Parse, ...]:
     """The visits with the ids of the last one, each on its own grid.
 
-    Each visit is matched with the one after it, so that an entity keeps its id through all of them. With the images,
-    each is registered to the last one first; without, the visits are taken to lie in one world already.
+    Each visit is matched with the one after it, so that an entity keeps its id through all of them. Findings that have
+    become one by the next visit are that one before as well, their masks together: what it grew from is all of them.
+    With the images, each visit is registered to the last one first; without, they are taken to lie in one world.
 
     Args:
         parses: in the order of time; images: one a parse.
@@ -43,9 +44,23 @@ def persistent(
     later = placed[-1]
     for own, earlier in zip(reversed(parses[:-1]), reversed(placed[:-1]), strict=True):
         matching = match(later, earlier, rules)
-        found.append(persist_ids(own, matching, later))
-        later = persist_ids(earlier, matching, later)
+        found.append(_joined(own, matching, later))
+        later = _joined(earlier, matching, later)
     return tuple(reversed(found))
+
+
+def _joined(earlier: Parse, matching: Matching, later: Parse) -> Parse:
+    """The earlier visit with the ids of the later one, and as one what has become one."""
+    parse = persist_ids(earlier, matching, later)
+    now = dict(zip(earlier.ids, parse.ids, strict=True))
+    for group in matching.regroups:
+        if group.kind == "split":  # of the later visit's one into the earlier one's several
+            one, *others = (now[id] for id in group.second)
+            together = parse.masks[one]
+            for other in others:
+                together = together | parse.masks[other]
+            parse = parse.with_mask(one, together).without(*others)
+    return parse
 
 
 def _in_one_world(parses: Sequence[Parse], images: Sequence[Volume], kind: Kind) -> list[Parse]:
