@@ -34,14 +34,14 @@ from synth.phantom.trajectory import CohortSettings, make_cohort
 HEAD = "study,patient,day,target_lesion_long_diam_mm,study_arm\n"
 
 
-def recist_table(path: Path, patients: int, seed: int = 0) -> Path:
+def recist_table(path: Path, patients: int, seed: int = 0, study: str = "S1") -> Path:
     rng = np.random.default_rng(seed)
     lines = []
     for i in range(patients):
         rate = rng.normal(0.0, 0.3)
         for day in (-5, 40, 85, 130, 180, 300):
             mm = 30 * math.exp(rate * day / 100 + rng.normal(0, 0.05))
-            lines.append(f"S1,{i},{day}.0,{mm:.1f},Arm_{i % 2}\n")
+            lines.append(f"{study},{i},{day}.0,{mm:.1f},Arm_{i % 2}\n")
     path.write_text(HEAD + "".join(lines))
     return path
 
@@ -149,9 +149,27 @@ def test_a_table_that_is_split_tests_only_what_it_should() -> None:
     assert (table.splits(), table.fold.tolist()) == ([0], [-1, 0])
 
 
+@pytest.mark.parametrize("kind", ["recist", "pdxe"])
+def test_a_training_table_with_tested_patients_is_refused(tmp_path: Path, kind: str) -> None:
+    series, train = tmp_path / "a.csv", tmp_path / "b.csv"
+    if kind == "recist":
+        recist_table(series, 5)
+        train.write_text(HEAD + "S1,3,0,20,x\nS1,3,40,21,x\nS2,3,0,20,x\nS2,3,40,21,x\n")
+        said = "no patient of the table that is tested, got 1 of the 5, such as S1/3"
+    else:
+        head = "Tumor,ID,Type,Arms,Times,Volume\n"
+        series.write_text(head + "X-1,1,CM,drug,0,200\nX-1,1,CM,drug,20,220\n")
+        train.write_text(head + "X-1,2,CM,other,0,200\nX-1,2,CM,other,20,220\n")
+        said = "no tumour of the table that is tested, got 1 of the 1, such as X-1"
+    command = ["benchmark", "prediction", "--kind", kind, "--series", str(series), "--train", str(train)]
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert said in result.stderr
+
+
 @pytest.mark.slow
 def test_the_benchmark_runs_on_a_table_with_every_baseline_in_the_same_run(tmp_path: Path) -> None:
-    series, train = recist_table(tmp_path / "a.csv", 50), recist_table(tmp_path / "b.csv", 60, seed=1)
+    series, train = recist_table(tmp_path / "a.csv", 50), recist_table(tmp_path / "b.csv", 60, 1, "S2")
     command = ["benchmark", "prediction", "--kind", "recist", "--series", str(series), "--json"]
     result = CliRunner().invoke(app, [*command, "--train", str(train)])
     assert result.exit_code == 0, result.output

@@ -14,11 +14,12 @@ from synth.dynamics import DynamicsModel, PatientFutures, PatientHistory
 from synth.dynamics.barriers import barriers
 from synth.dynamics.shape import shape_of
 from synth.errors import InputError
-from synth.parse import Entity, Parse, Presence
+from synth.parse import Attribute, Entity, Kind, Parse, Presence
 from synth.parse.diff import diff
 from synth.parse.measure import axial_extent
 from synth.parse.narrative import narrative
 from synth.pipeline.forecast import Forecast, forecast
+from synth.pipeline.forecast_grain import with_grain
 from synth.pipeline.forecast_render import changed_region, render_future
 from synth.pipeline.patient import followed, history_of
 from synth.volume import Volume, dilated
@@ -133,6 +134,41 @@ def test_a_grown_lesion_looks_like_itself(made: Forecast, scan: Volume, patient:
     assert abs(fresh.values(drawn.array).mean() - 60) < 20  # lesion then
 
 
+def test_what_is_drawn_has_the_level_and_the_noise_of_the_scan(made: Forecast, scan: Volume, patient: Parse) -> None:
+    sample = made.typical()
+    drawn = render_future(made, sample, 2)
+    then = made.future(sample, 2).parse
+    lesions = [m for p in (patient, then) for e, m in p.masks.items() if p.entity(e).kind is Kind.finding]
+    liver = patient.mask("liver") & drawn.region
+    for lesion in lesions:
+        liver = liver - lesion
+    known = liver.values(scan.array)
+    said = liver.values(drawn.image.array)
+    assert said.mean() == pytest.approx(known.mean(), abs=6.0)
+    assert 0.6 * known.std() < said.std() < 1.6 * known.std()
+    inside, was = (drawn.region.values(a) for a in (drawn.image.array, scan.array))
+    margin = 3.0 * known.std()
+    assert was.min() - margin < inside.min() <= inside.max() < was.max() + margin
+    assert "mean with the scan's grain" in drawn.mark
+
+
+def test_grain_is_put_back_where_nothing_changes_and_old_contents_are_not(patient: Parse, scan: Volume) -> None:
+    region = dilated(patient.mask("m1"), patient.geometry, 12.0) & patient.mask("liver") - patient.mask("m2")
+    bright = scan.array.copy()
+    at = tuple(np.argwhere(patient.mask("m1").dense())[0])
+    bright[at] = 1500.0
+    told = patient.replace(attributes=(Attribute(entity="m1", type="mean_attenuation", value=75.0),))
+    flat = scan.with_array(np.where(region.dense(), np.float32(300.0), bright))
+    real = scan.with_array(bright)
+    made = with_grain(flat, real, patient, told, region=region, changed=patient.mask("m1"), width_mm=3.0)
+    still = region - patient.mask("m1")
+    assert abs(float(np.median(still.values(made.array) - still.values(bright)))) < 2.0
+    assert still.values(made.array).std() > 0.5 * still.values(bright).std()
+    assert patient.mask("m1").values(made.array).mean() == pytest.approx(75.0, abs=3.0)
+    assert made.array[at] < 200.0
+    np.testing.assert_array_equal(made.array[~region.dense()], bright[~region.dense()])
+
+
 def test_a_scan_of_today_is_the_scan(made: Forecast, scan: Volume) -> None:
     drawn = render_future(made, 0, 0)
     assert drawn.region is None
@@ -141,7 +177,8 @@ def test_a_scan_of_today_is_the_scan(made: Forecast, scan: Volume) -> None:
 
 def test_what_a_decoder_cannot_draw_is_refused_with_the_reason(patient: Parse, scan: Volume) -> None:
     mr = Volume(scan.array, scan.geometry, "MR")
-    made = forecast([patient], WATCH, (90,), samples=1, image=mr, decoder=load_decoder(), model=Doubling())
+    told = patient.replace(circumstance=patient.circumstance.changed(modality="MR"))
+    made = forecast([told], WATCH, (90,), samples=1, image=mr, decoder=load_decoder(), model=Doubling())
     assert made.future(0, 0).parse.mask("m1").voxels > patient.mask("m1").voxels
     with pytest.raises(InputError, match="expected CT images, got MR"):
         render_future(made, 0, 0)
@@ -200,6 +237,10 @@ def test_a_patient_without_lesions_or_with_days_that_fall_is_refused(patient: Pa
         forecast([patient, patient], WATCH, (90,), model=Doubling())
     with pytest.raises(InputError, match="at least one"):
         forecast([], WATCH, (90,), model=Doubling())
+    mr = Volume(scan.array, scan.geometry, "MR")
+    told = patient.replace(circumstance=patient.circumstance.changed(modality="CT"))
+    with pytest.raises(InputError, match="parse modality"):
+        forecast([told], WATCH, (90,), image=mr, model=Doubling())
     small = scan.cropped((slice(0, 20), slice(0, 20), slice(0, 20)))
     with pytest.raises(InputError, match="grid of the last parse"):
         forecast([patient], WATCH, (90,), image=small, model=Doubling())
@@ -221,5 +262,7 @@ def test_a_difference_reads_as_a_clinical_sentence(made: Forecast, patient: Pars
     assert told[0].startswith("Liver metastasis (m1) grew from")
     assert "mm within 90 days" in told[0]
     assert narrative(patient, patient, diff(patient, patient)) == ("No change.",)
+    later = patient.replace(circumstance=patient.circumstance.changed(day=11.0))
+    assert narrative(patient, later, diff(patient, later)) == ("No change within 1 day.",)
     gone = patient.with_presence("m2", "absent")
     assert narrative(patient, gone, diff(patient, gone)) == ("Liver metastasis (m2) is gone.",)

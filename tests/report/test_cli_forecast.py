@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from synth.action import Observation, Plan, Surgery
+from synth.action import Ablation, Observation, Plan, Surgery
 from synth.cli.app import app
 from synth.cli.forecast import at_days
 from synth.errors import InputError
@@ -127,7 +127,9 @@ def test_the_same_command_gives_the_same_bytes(case: Path, told: dict[str, Any],
 def test_masks_are_forecast_where_no_scan_can_be_drawn(case: Path, tmp_path: Path) -> None:
     mr = read_volume(case / "ct.nii.gz", modality="CT")
     write_volume(Volume(mr.array, mr.geometry, "MR"), tmp_path / "mr.nii.gz")
-    result = _run("forecast", case / "now", "--plan", case / "watch.json", "--at", "90", "--samples", 3, "--image",
+    now = load_bundle(case / "now")
+    save_bundle(now.replace(circumstance=now.circumstance.changed(modality="MR")), tmp_path / "now")
+    result = _run("forecast", tmp_path / "now", "--plan", case / "watch.json", "--at", "90", "--samples", 3, "--image",
                   tmp_path / "mr.nii.gz", "--modality", "MR", "-o", tmp_path / "out", "--json")  # fmt: skip
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
@@ -171,6 +173,53 @@ def test_an_earlier_forecast_is_replaced_only_when_asked(case: Path, told: dict[
     assert _run(*command, "-o", tmp_path / "out", "--overwrite").exit_code == 0
 
 
+def test_each_plan_is_drawn_or_refused_by_itself(case: Path, tmp_path: Path) -> None:
+    burnt = Ablation(start_day=14, stop_day=14, entity="met", margin_mm=4.0)
+    Plan(name="MWA", actions=(burnt,)).write(tmp_path / "mwa.json")
+    result = _run("forecast", case / "now", "--image", case / "ct.nii.gz", "--plan", tmp_path / "mwa.json", "--plan",
+                  case / "watch.json", "--at", "90d", "--samples", 4, "-o", tmp_path / "out", "--json")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    drawn = {plan["name"]: [c["render"] for c in plan["courses"] if c["render"]] for plan in told["plans"]}
+    assert (len(drawn["MWA"]), len(drawn["Watch & wait"])) == (0, 1)
+    assert (tmp_path / "out" / drawn["Watch & wait"][0]).is_file()
+    assert told["drawing"]["refused"].startswith("plan 'MWA': ")
+    assert "ablation_zone" in told["drawing"]["refused"]
+    assert "Watch" not in told["drawing"]["refused"]
+    assert told["drawing"]["decoder"] == "direct"
+    assert "some scans not drawn: plan 'MWA'" in result.stderr
+
+
+def test_a_scan_that_is_not_the_one_of_the_parse_is_told(case: Path, tmp_path: Path) -> None:
+    scan, now = read_volume(case / "ct.nii.gz", modality="CT"), load_bundle(case / "now")
+    save_bundle(now.replace(circumstance=now.circumstance.changed(image_sha256=scan.sha256())), tmp_path / "now")
+    write_volume(scan.with_array(np.ascontiguousarray(scan.array[::-1])), tmp_path / "flip.nii.gz")
+    said = {}
+    for name, path in (("own", case / "ct.nii.gz"), ("flip", tmp_path / "flip.nii.gz")):
+        result = _run("forecast", tmp_path / "now", "--image", path, "--decoder", "none", "--plan", case / "watch.json",
+                      "--at", "90d", "--samples", 2, "-o", tmp_path / name, "--json")  # fmt: skip
+        assert result.exit_code == 0, result.output
+        said[name] = {m["code"]: m for m in json.loads((tmp_path / name / "forecast.json").read_text())["preflight"]}
+        assert ("made from this image" in result.stderr) == (name == "flip")
+    assert "other_image" not in said["own"]
+    assert said["flip"]["other_image"]["severity"] == "warning"
+    stored = scan.with_array(scan.array + np.float32(1100.0))
+    write_volume(stored, tmp_path / "stored.nii.gz")
+    result = _run("forecast", tmp_path / "now", "--image", tmp_path / "stored.nii.gz", "--modality", "CT",
+                  "--plan", case / "watch.json", "--at", "90d", "--samples", 2, "-o", tmp_path / "never")  # fmt: skip
+    assert result.exit_code == 2
+    assert "Hounsfield" in result.stderr
+    assert not (tmp_path / "never").exists()
+
+
+def test_ten_years_is_the_farthest_day(case: Path, tmp_path: Path) -> None:
+    command = ("forecast", case / "now", "--plan", case / "watch.json", "--samples", 2, "-o", tmp_path / "out", "--at")
+    result = _run(*command, "10.1y")
+    assert result.exit_code == 2
+    assert "0 to 3653" in result.stderr
+    assert _run(*command, "10y").exit_code == 0
+
+
 def test_days_are_read_in_days_weeks_months_and_years() -> None:
     assert at_days("30, 2w,1m,1y,1.5d") == (30.0, 14.0, 30.4375, 365.25, 1.5)
     for text in ("", "-3d", "3q", "1e3", "9" * 30):
@@ -187,3 +236,16 @@ def test_a_plot_shows_its_curves_and_survives_odd_numbers() -> None:
     assert (pictures[0] != pictures[1]).any()
     with pytest.raises(InputError, match="a curve"):
         trajectory([], "t")
+
+
+def test_the_whole_interval_is_drawn_inside_the_axis() -> None:
+    def rows(high: float, median: float = 20.0) -> tuple[int, int]:
+        curves = [Curve("p", (0.0, 90.0), (Interval(18.0, 18.0, 18.0), Interval(5.0, median, high)))]
+        picture = np.asarray(trajectory([*curves, Curve("q", (0.0, 90.0), (Interval(18.0, 18.0, 18.0),) * 2)], "t"))
+        band = np.argwhere(np.ptp(picture[59:, 735].astype(int), axis=-1) > 20)
+        return int(band.min()) + 59, int(band.max()) + 59
+
+    for high in (60.0, 111.0, 400.0, 1e5):
+        top, bottom = rows(high)
+        assert 60 < top < 100  # the upper end lies below the end of the axis, which is at 58
+        assert bottom > top + 100

@@ -191,4 +191,9 @@ def _check_target(parse: Parse, action: Action, id: str, where: str) -> None:
         fix = "name the lesion, or the part that is taken out"
         raise InputError(where, expected="something that one can live without", got=got, fix=fix)
     if isinstance(action, Ablation) and entity.kind is not Kind.finding:
-        raise InputError(where, expected="a finding to ablate", got=f"'{id}', a {entity.kind}", fix="name the lesion")
+        raise InputError(
+            where,
+            expected="a finding to ablate",
+            got=f"'{id}', {'an' if entity.kind is Kind.organ else 'a'} {entity.kind}",
+            fix="name the lesion",
+        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from synth.benchmark.result import Row
+from synth.dynamics.series import Series
 from synth.dynamics.tables import read_pdxe, read_recist
 from synth.errors import InputError
 
@@ -26,6 +27,9 @@ def run_kind(kind: str, path: Path | None, train: Path | None, *, size: int, see
     if kind == "ffcd":
         from synth.benchmark.prediction_births import run_ffcd
 
+        if train is not None and train.resolve() == path.resolve():
+            fix = "give another folder, or none for folds"
+            raise InputError("--train", expected="no patient of --series", got="the same folder", fix=fix)
         return list(run_ffcd(path, train, folds=size, seed=seed, advance=advance))
     return _growth(kind, path, train, size, seed, advance)
 
@@ -35,5 +39,18 @@ def _growth(kind: str, path: Path, train: Path | None, folds: int, seed: int, ad
 
     read, run = {"recist": (read_recist, run_recist), "pdxe": (read_pdxe, run_pdxe)}[kind]
     series = read(path)
-    table = Table.split(read(train), series) if train else Table.folded(series, folds, seed)
-    return list(run(table, seed=seed, advance=advance))
+    if train is None:
+        return list(run(Table.folded(series, folds, seed), seed=seed, advance=advance))
+    learned = read(train)
+    _check_apart(learned, series, "tumour" if kind == "pdxe" else "patient")
+    return list(run(Table.split(learned, series), seed=seed, advance=advance))
+
+
+def _check_apart(train: Sequence[Series], test: Sequence[Series], what: str) -> None:
+    """Raise InputError where a patient that is tested is trained on as well."""
+    tested = {s.patient for s in test}
+    both = sorted({s.patient for s in train} & tested)
+    if both:
+        got = f"{len(both)} of the {len(tested)}, such as {both[0]}"
+        fix = f"leave out every {what} of --series"
+        raise InputError("--train", expected=f"no {what} of the table that is tested", got=got, fix=fix)

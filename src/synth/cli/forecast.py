@@ -86,8 +86,11 @@ def run(
             for each in plans
         ]
         told = save_forecasts(made, output, Wanted(every_parse=every_parse), overwrite=overwrite, advance=advance)
+    for message in told.preflight:
+        if message.severity != "info":
+            log(f"{message.severity}: {message.message}")
     if told.drawing.refused:
-        log(f"no scans drawn: {told.drawing.refused}")
+        log(f"{'some scans not' if told.drawing.decoder else 'no scans'} drawn: {told.drawing.refused}")
     emit(told.model_dump(mode="json"), as_json, lambda: summary(told, output))
 
 

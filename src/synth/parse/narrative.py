@@ -172,7 +172,9 @@ def _state(parse: Parse, id: str) -> Presence | None:
 
 def _days(first: Parse, second: Parse) -> str:
     start, stop = first.circumstance.day, second.circumstance.day
-    return f" within {stop - start:g} days" if start is not None and stop is not None and stop != start else ""
+    if start is None or stop is None or stop == start:
+        return ""
+    return f" within {stop - start:g} {'day' if stop - start == 1 else 'days'}"
 
 
 def _words(name: object) -> str:

@@ -30,10 +30,11 @@ from synth.parse import Parse
 from synth.parse.diff import ParseDiff, diff
 from synth.parse.measure import axial_extent
 from synth.pipeline.patient import history_of
+from synth.pipeline.preflight import Finding, preflight, require
 from synth.volume import Geometry, Volume
 
 LEVEL = 0.9
-MOST_SAMPLES, MOST_DAYS, FARTHEST_DAY = 1000, 50, 3650.0
+MOST_SAMPLES, MOST_DAYS, FARTHEST_DAY = 1000, 50, 3653.0
 LOOK_DAYS = 28.0  # how often a course is looked at where it is compared with another
 LEAST_MM = 1.0  # no outline of a smaller ball can be told from noise
 MOST_SITES = 50  # new lesions that are placed; a sample with more keeps the first
@@ -83,7 +84,7 @@ class Forecast:
         now: the last parse; history: of its lesions; plan: what is done.
         days: from now, (H,); futures: the numbers, N samples; seed: makes them again.
         image: the last scan, on the grid of the parse, where it was given; decoder: what draws futures of it.
-        forecaster: gave the numbers.
+        preflight: what does not fit between that scan and the parse; forecaster: gave the numbers.
     """
 
     now: Parse
@@ -94,6 +95,7 @@ class Forecast:
     seed: int
     image: Volume | None = None
     decoder: Decoder | None = None
+    preflight: tuple[Finding, ...] = ()
     forecaster: Forecaster | None = None
     _made: dict[tuple[int, int], Future] = field(default_factory=dict, repr=False)
 
@@ -235,8 +237,8 @@ def forecast(
         model: gives the numbers; None for the shipped one, or its weights folder.
 
     Raises:
-        InputError: days or samples out of range, a plan that does not fit the parse, an image on another grid, no
-            lesion to follow.
+        InputError: days or samples out of range, a plan that does not fit the parse, an image on another grid or with
+            an error in its `preflight`, no lesion to follow.
     """
     days = _checked_days(at_days)
     if not 1 <= samples <= MOST_SAMPLES:
@@ -248,10 +250,12 @@ def forecast(
         difference = now.geometry.describe_difference(image.geometry)
         if difference:
             raise InputError("image", expected="the grid of the last parse", got=difference, fix="resample one of them")
+    remarks = () if image is None else preflight(image, now)
+    require(remarks)
     forecaster = _model(model)
     numbers = forecaster.forecast(history, plan, days, samples=samples, seed=seed)
     numbers = _with_removed(numbers, now, plan)
-    return Forecast(now, history, plan, days, numbers, seed, image, decoder, forecaster)
+    return Forecast(now, history, plan, days, numbers, seed, image, decoder, remarks, forecaster)
 
 
 def _with_removed(numbers: PatientFutures, now: Parse, plan: Plan) -> PatientFutures:

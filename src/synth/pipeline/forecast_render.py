@@ -11,11 +11,14 @@ from synth.contracts import Decoder
 from synth.errors import InputError
 from synth.parse import VOCABULARY, Attribute, Kind, Parse
 from synth.pipeline.forecast import Forecast
+from synth.pipeline.forecast_grain import with_grain
 from synth.pipeline.render import RenderPipeline
 from synth.volume import Mask, Volume, dilated
 
 MARGIN_MM = 4.0
 """Around what changes, so that the decoder can draw the new border; one voxel of the decoder where that is more."""
+GRAIN = 0.75
+"""Width of the average beside which the scan has grain, in voxels of the decoder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,8 @@ class RenderedFuture:
 def render_future(forecast: Forecast, sample: int, horizon: int) -> RenderedFuture:
     """Draw one future into the last scan.
 
+    A decoder that draws in one pass gives the mean, at the level and with the grain of the scan (`forecast_grain`).
+
     Raises:
         InputError: no scan or decoder was given, or the decoder cannot draw it: another modality, or an entity without
             a known ancestor in its vocabulary.
@@ -50,10 +55,21 @@ def render_future(forecast: Forecast, sample: int, horizon: int) -> RenderedFutu
     mark = f"forecast, plan {forecast.plan.name}, day {forecast.days[horizon]:g}, sample {sample}"
     if region is None:
         return RenderedFuture(image, None, f"{mark}, nothing redrawn")
-    drawn = RenderPipeline(decoder)(
-        as_seen(forecast.now, then, image), context=image, region=region, seed=forecast.seed + sample
+    seen = as_seen(forecast.now, then, image)
+    one_pass = not hasattr(decoder, "with_sampling")  # its voxels are drawn one by one
+    drawn = RenderPipeline(decoder)(seen, context=image, region=region, seed=forecast.seed + sample, mean=one_pass)
+    if drawn.mean is None:
+        return RenderedFuture(drawn.images[0], region, f"{mark}, {drawn.mark}")
+    looks = with_grain(
+        drawn.mean,
+        image,
+        forecast.now,
+        seen,
+        region=region,
+        changed=_all_changed(forecast.now, then),
+        width_mm=GRAIN * decoder.spacing_mm,
     )
-    return RenderedFuture(drawn.images[0], region, f"{mark}, {drawn.mark}")
+    return RenderedFuture(looks, region, f"{mark}, {drawn.mark}, mean with the scan's grain")
 
 
 def changed_region(now: Parse, then: Parse, *, margin_mm: float) -> Mask | None:
@@ -67,9 +83,7 @@ def changed_region(now: Parse, then: Parse, *, margin_mm: float) -> Mask | None:
         >>> changed_region(z, z, margin_mm=4.0) is None
         True
     """
-    total = Mask.empty(now.geometry.shape)
-    for old, new, kind in _changed(now, then):
-        total = total | (old | new if kind is Kind.finding else (old - new) | (new - old))
+    total = _all_changed(now, then)
     if total.is_empty:
         return None
     margin = dilated(total, now.geometry, margin_mm) - total
@@ -126,6 +140,14 @@ def check_drawable(image: Volume, now: Parse, then: Parse, decoder: Decoder) -> 
 def _changed_ids(now: Parse, then: Parse) -> list[str]:
     ids = dict.fromkeys((*now.masks, *then.masks))
     return [id for id in ids if now.masks.get(id) != then.masks.get(id)]
+
+
+def _all_changed(now: Parse, then: Parse) -> Mask:
+    """Findings that changed, as they were and as they will be, and what organs gained or lost."""
+    total = Mask.empty(now.geometry.shape)
+    for old, new, kind in _changed(now, then):
+        total = total | (old | new if kind is Kind.finding else (old - new) | (new - old))
+    return total
 
 
 def _changed(now: Parse, then: Parse) -> Iterator[tuple[Mask, Mask, Kind]]:

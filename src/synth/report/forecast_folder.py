@@ -23,6 +23,7 @@ from synth.report import forecast_record as record
 from synth.report import place
 from synth.report.filmstrip import Frame, frames, write_film
 from synth.report.trajectory import Curve, trajectory
+from synth.residual.findings import Message
 from synth.volume import Volume, write_volume
 
 FORECAST = "forecast.json"
@@ -75,11 +76,11 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
 
 
 class _Writer:
-    """Writes into the unfinished folder, and keeps the reason for which scans are not drawn."""
+    """Writes into the unfinished folder, and keeps for each plan the reason for which its scans are not drawn."""
 
     def __init__(self, folder: Path, wanted: Wanted, advance: Callable[..., None]) -> None:
         self.folder, self.wanted, self.advance = folder, wanted, advance
-        self.refused: str | None = None
+        self.refused: dict[str, str] = {}
 
     def write(self, forecasts: Sequence[Forecast]) -> record.ForecastRecord:
         first = forecasts[0]
@@ -91,6 +92,7 @@ class _Writer:
             package=f"parse-synth {__version__}",
             parse_made_by=first.now.circumstance.made_by,
             image_sha256=None if first.image is None else first.image.sha256(),
+            preflight=[Message(severity=m.severity, code=m.code, message=m.message) for m in first.preflight],
             days=list(first.days),
             samples=first.samples,
             seed=first.seed,
@@ -98,7 +100,7 @@ class _Writer:
             lesions=_lesions(first),
             plans=plans,
             comparisons=[_compared(a, b, o) for a, b in combinations(forecasts, 2) for o in Outcome],
-            drawing=self._drawing(first),
+            drawing=self._drawing(forecasts),
             trajectory="trajectory.png",
         )
 
@@ -156,23 +158,25 @@ class _Writer:
 
     def _scan(self, forecast: Forecast, sample: int, horizon: int, where: str) -> Volume | None:
         """Draw and write one scan; None, and the reason kept, where that cannot be done."""
-        if not self.wanted.draw or forecast.image is None or forecast.decoder is None or self.refused is not None:
+        plan = forecast.plan.name
+        if not self.wanted.draw or forecast.image is None or forecast.decoder is None or plan in self.refused:
             return None
         try:
             drawn = render_future(forecast, sample, horizon)
         except InputError as error:
-            self.refused = str(error)
+            self.refused[plan] = str(error)
             return None
         write_volume(drawn.image, self.folder / where / "render.nii.gz", synthetic=drawn.mark)
         return drawn.image
 
-    def _drawing(self, forecast: Forecast) -> record.Drawing:
-        reason = self.refused
-        if reason is None and (forecast.image is None or forecast.decoder is None or not self.wanted.draw):
-            reason = "no scan was given" if forecast.image is None else "no render was asked for"
-        if reason is not None or forecast.decoder is None:
-            return record.Drawing(refused=reason)
-        return record.Drawing(decoder=forecast.decoder.name, weights_sha256=forecast.decoder.weights_sha256)
+    def _drawing(self, forecasts: Sequence[Forecast]) -> record.Drawing:
+        first = forecasts[0]
+        if first.image is None or first.decoder is None or not self.wanted.draw:
+            return record.Drawing(refused="no scan was given" if first.image is None else "no render was asked for")
+        said = "; ".join(f"plan '{plan}': {reason}" for plan, reason in self.refused.items()) or None
+        if len(self.refused) == len(forecasts):
+            return record.Drawing(refused=said)
+        return record.Drawing(decoder=first.decoder.name, weights_sha256=first.decoder.weights_sha256, refused=said)
 
 
 def _folders(forecasts: Sequence[Forecast]) -> list[str]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from synth.residual.findings import Message
+
 FORM = "synth-forecast-1"
 
 
@@ -106,7 +108,7 @@ class Drawing(Told):
 
     decoder: str | None = None
     weights_sha256: str | None = None
-    refused: str | None = None
+    refused: str | None = Field(None, description="each plan that was not drawn, and why")
 
 
 class ForecastRecord(Told):
@@ -117,6 +119,7 @@ class ForecastRecord(Told):
     synthetic: bool = True
     parse_made_by: str | None
     image_sha256: str | None
+    preflight: list[Message] = Field(description="what does not fit between the scan and the last parse")
     days: list[float] = Field(description="days from now, the last visit")
     samples: int
     seed: int

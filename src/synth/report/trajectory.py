@@ -16,6 +16,7 @@ LEFT, RIGHT, TOP, BOTTOM = 74, 20, 58, 52
 COLOURS = ((33, 92, 168), (196, 78, 35), (46, 125, 80), (120, 70, 150), (120, 120, 40), (60, 60, 60))
 INK, RULE, PAPER = (40, 44, 52), (222, 225, 230), (255, 255, 255)
 TICKS = 6
+SPAN, LARGEST_SPAN = 30.0, 1e5  # from the smallest middle to the largest end: where powers begin, what is told apart
 MOST_NAME = 48  # characters of a plan's name in the legend
 
 
@@ -31,10 +32,12 @@ class Curve:
 def trajectory(
     curves: Sequence[Curve], title: str, unit: str = "mL", past: Sequence[tuple[float, float]] = ()
 ) -> Image.Image:
-    """A plot of 760 x 460 pixels; bands are the intervals, lines the medians, dots what was measured in the `past`.
+    """A plot of 760 x 460 pixels; bands are the whole intervals, lines the medians, dots the `past`.
+
+    Where the values span more than thirty times, the axis goes by powers above the smallest median.
 
     Args:
-        curves: one a plan; past: (day from now, value) of the visits, days up to 0.
+        curves: one a plan; past: (day from now, value) as measured at the visits, days up to 0.
 
     Raises:
         InputError: no curve.
@@ -58,29 +61,39 @@ def trajectory(
 
 
 class _Plot:
-    """A canvas with its two scales."""
+    """A canvas with its two scales: days, and values up to `most`, even up to `knee` and by powers above it."""
 
-    def __init__(self, days: tuple[float, float], most: float) -> None:
+    def __init__(self, days: tuple[float, float], most: float, knee: float | None) -> None:
         self.image = Image.new("RGB", (WIDTH * SCALE, HEIGHT * SCALE), PAPER)
         self.draw = ImageDraw.Draw(self.image)
-        self.days, self.most = days, most
+        self.days, self.most, self.knee = days, most, knee
         self.font = ImageFont.load_default(13 * SCALE)
         self.head = ImageFont.load_default(16 * SCALE)
 
     @classmethod
     def of(cls, curves: Sequence[Curve], past: Sequence[tuple[float, float]]) -> _Plot:
         days = [day for curve in curves for day in curve.days] + [day for day, _ in past] + [0.0]
-        # A wild upper end would flatten everything: the axis ends at four times the largest median.
-        medians = [i.median for curve in curves for i in curve.intervals] + [value for _, value in past]
-        high = max(i.high for curve in curves for i in curve.intervals)
-        most = max(min(high, 4.0 * max(medians)), 1e-6)
-        return cls((min(days), max(max(days), min(days) + 1.0)), _rounded(most * 1.05))
+        values = [value for _, value in past] + [i.median for curve in curves for i in curve.intervals]
+        most = _rounded(max(*values, *(i.high for curve in curves for i in curve.intervals), 1e-6) * 1.05)
+        least = max(min((value for value in values if value > 0), default=most), most / LARGEST_SPAN)
+        knee = least if most > SPAN * least else None
+        return cls((min(days), max(max(days), min(days) + 1.0)), most, knee)
 
     def point(self, day: float, value: float) -> tuple[float, float]:
         low, high = self.days
         x = LEFT + (day - low) / (high - low) * (WIDTH - LEFT - RIGHT)
-        y = HEIGHT - BOTTOM - min(value / self.most, 1.0) * (HEIGHT - TOP - BOTTOM)
+        y = HEIGHT - BOTTOM - self.share(value) * (HEIGHT - TOP - BOTTOM)
         return x * SCALE, y * SCALE
+
+    def share(self, value: float) -> float:
+        """How far up the axis; everything that is drawn lies on it."""
+        if self.knee is None:
+            return value / self.most
+        return math.asinh(value / self.knee) / math.asinh(self.most / self.knee)
+
+    def ticks(self) -> list[float]:
+        """Round numbers up the axis."""
+        return _ticks(0.0, self.most) if self.knee is None else _powers(self.knee, self.most)
 
     def band(self, curve: Curve, colour: tuple[int, int, int]) -> None:
         upper = [self.point(d, i.high) for d, i in zip(curve.days, curve.intervals, strict=True)]
@@ -107,7 +120,7 @@ class _Plot:
             self.draw.ellipse((x - r, y - r, x + r, y + r), fill=PAPER, outline=INK, width=2 * SCALE)
 
     def axes(self, title: str, unit: str) -> None:
-        for value in _ticks(0.0, self.most):
+        for value in self.ticks():
             (x0, y), (x1, _) = self.point(self.days[0], value), self.point(self.days[1], value)
             self.draw.line((x0, y, x1, y), fill=RULE, width=SCALE)
             self.draw.text((x0 - 8 * SCALE, y), f"{value:g}", font=self.font, fill=INK, anchor="rm")
@@ -118,7 +131,8 @@ class _Plot:
         x, y = self.point(self.days[1], 0.0)
         self.draw.line((*self.point(self.days[0], 0.0), x, y), fill=INK, width=SCALE)
         self.draw.text((x, (HEIGHT - 8) * SCALE), "days from now", font=self.font, fill=INK, anchor="rs")
-        self.draw.text((LEFT * SCALE, 12 * SCALE), f"{title}, {unit}", font=self.head, fill=INK, anchor="la")
+        scale = "" if self.knee is None else " (steps of three and ten)"
+        self.draw.text((LEFT * SCALE, 12 * SCALE), f"{title}, {unit}{scale}", font=self.head, fill=INK, anchor="la")
 
     def legend(self, curves: Sequence[Curve]) -> None:
         x = LEFT * SCALE
@@ -133,6 +147,14 @@ def _rounded(value: float) -> float:
     """The next number above that has at most two digits."""
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     return math.ceil(value / unit) * unit
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """0, and 1 and 3 times the powers of ten from low to high; of many, the powers alone."""
+    first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
+    found = [k * 10.0**power for power in range(first, last + 1) for k in (1, 3)]
+    found = [value for value in found if low * 0.999 <= value <= high]
+    return [0.0, *(found if len(found) <= 2 * TICKS else found[::2])]
 
 
 def _ticks(low: float, high: float) -> list[float]:
