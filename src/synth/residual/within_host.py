@@ -41,7 +41,7 @@ LEAST_STEP_HU = 1.0
 
 
 def host_features(image: Volume, parse: Parse, finding: str) -> dict[str, float]:
-    """Measure one drawn finding against its organ; NaN where there is none, or nothing of it to compare with.
+    """Measure one drawn finding against its organ; what cannot be measured is left out.
 
     `image` and `parse` share a grid of any spacing, HU.
 
