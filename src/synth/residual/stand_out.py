@@ -67,7 +67,7 @@ def standing(image: Volume, parse: Parse, z: Map, allowed: Zone) -> Standing:
 
     Example:
         >>> from synth.parse import Entity, Parse
-        >>> from synth.volume import Geometry
+        >>> from synth.volume import Geometry, Mask
         >>> hu = np.random.default_rng(0).normal(100, 10, (20, 20, 20)).astype(np.float32)
         >>> hu[8:12, 8:12, 8:12] -= 60
         >>> image = Volume(hu, Geometry.regular((20, 20, 20), 4.0), "CT", "HU")
