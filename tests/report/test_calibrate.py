@@ -13,8 +13,8 @@ from synth.pipeline.audit import AuditOptions
 from synth.pipeline.audit_files import audit
 from synth.pipeline.cases import Reading
 from synth.report.calibrate import CalibrateOptions, calibrate
-from synth.residual import AuditModel, CalibrationCase, Collected, Plan, collect
-from synth.residual.calibration import collect_findings, weigh
+from synth.residual import AuditModel, Collected, Plan, collect
+from synth.residual.calibration import weigh
 from synth.residual.conformal import scores_needed
 from synth.residual.drift import FACT
 from synth.residual.site import LEAST_FINDINGS, false_alarms, needs, refit
@@ -70,10 +70,7 @@ def test_own_false_alarms_are_few(found):
 
 def _collected(world, lesions: int) -> Collected:
     """Forty toy patients as they are, so many of them with a lesion."""
-    cases = []
-    for number in range(40):
-        toy = world.toy_patient(1200 + number, lesion=number < lesions)
-        cases.append(CalibrationCase.of(f"toy{number}", world.decoder().encode(toy.image), toy.parse))
+    cases = [world.case_of(1200 + number, lesion=number < lesions) for number in range(40)]
     plan = Plan(jitters=0, moves=0, hallucinations=0, deletions=0)
     return collect(cases, world.decoder(), world.prior(), plan=plan, search=False)
 
@@ -81,11 +78,7 @@ def _collected(world, lesions: int) -> Collected:
 @pytest.fixture(scope="module")
 def weighing_findings(world):
     """The toy judge with findings weighed by themselves."""
-    samples = []
-    for seed in range(1100, 1110):
-        toy = world.toy_patient(seed, lesion=True)
-        case = CalibrationCase.of(f"toy{seed}", world.decoder().encode(toy.image), toy.parse)
-        samples += collect_findings(case, world.decoder(), world.prior(), seed=seed, plan=Plan())
+    samples = world.claims_of_findings(range(1100, 1110), Plan())
     return replace(world.model().judge("gaussian"), findings=weigh(samples))
 
 

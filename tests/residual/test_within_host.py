@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from synth.parse import Entity, Relation
 from synth.residual import AuditModel
-from synth.residual.calibration import CalibrationCase, Plan, collect_findings, weigh
+from synth.residual.calibration import Plan, weigh
 from synth.residual.conformal import Calibration
 from synth.residual.evidence import entity_features
 from synth.residual.within_host import host_features
@@ -92,12 +92,7 @@ def test_organs_are_not_asked(world):
 @pytest.fixture(scope="module")
 def weighed(world):
     """Findings of sixteen toy patients, weighed by themselves."""
-    samples = []
-    for seed in range(800, 816):
-        toy = world.toy_patient(seed, lesion=True)
-        case = CalibrationCase.of(f"toy{seed}", world.decoder().encode(toy.image), toy.parse)
-        plan = Plan(jitters=2, moves=1, hallucinations=2)
-        samples += collect_findings(case, world.decoder(), world.prior(), seed=seed, plan=plan)
+    samples = world.claims_of_findings(range(800, 816), Plan(jitters=2, moves=1, hallucinations=2))
     return samples, weigh(samples)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from synth.residual import AuditModel, CalibrationCase, IntensityPrior, Plan, collect, fit_judge
+from synth.residual import AuditModel, CalibrationCase, IntensityPrior, Plan, Sample, collect, fit_judge
+from synth.residual.calibration import collect_findings
 
 HERE = Path(__file__).resolve().parent
 
@@ -46,12 +47,21 @@ def prior() -> IntensityPrior:
     )
 
 
+def case_of(seed: int, *, lesion: bool) -> CalibrationCase:
+    """A toy patient with its correct parse, as a calibration takes it."""
+    toy = toy_patient(seed, lesion=lesion)
+    return CalibrationCase.of(f"toy{seed}", decoder().encode(toy.image), toy.parse)
+
+
+def claims_of_findings(seeds: range, plan: Plan) -> list[Sample]:
+    """Claims about the findings of toy patients that have a lesion."""
+    cases = ((seed, case_of(seed, lesion=True)) for seed in seeds)
+    return [s for seed, case in cases for s in collect_findings(case, decoder(), prior(), seed=seed, plan=plan)]
+
+
 @cache
 def model() -> AuditModel:
     """Calibrated on twelve other patients, every second one with a lesion."""
-    cases = []
-    for seed in range(100, 112):
-        toy = toy_patient(seed, lesion=seed % 2 == 0)
-        cases.append(CalibrationCase.of(f"toy{seed}", decoder().encode(toy.image), toy.parse))
+    cases = [case_of(seed, lesion=seed % 2 == 0) for seed in range(100, 112)]
     drawn = collect(cases, decoder(), prior(), plan=Plan(jitters=1, moves=2, hallucinations=1, deletions=1))
     return AuditModel(prior(), {"gaussian": fit_judge(drawn, decoder())}, "toy")

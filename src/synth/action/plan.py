@@ -194,6 +194,6 @@ def _check_target(parse: Parse, action: Action, id: str, where: str) -> None:
         raise InputError(
             where,
             expected="a finding to ablate",
-            got=f"'{id}', {'an' if entity.kind is Kind.organ else 'a'} {entity.kind}",
+            got=f"'{id}', {entity.kind.with_article}",
             fix="name the lesion",
         )

@@ -10,7 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from synth.errors import InputError
 from synth.parse.items import Attribute, Entity, Relation
-from synth.parse.kinds import Kind, Presence
+from synth.parse.kinds import Presence
 from synth.parse.relation_types import RELATION_TYPES
 from synth.volume import Geometry, Mask
 
@@ -76,7 +76,7 @@ def _attributes(attributes: Iterable[Attribute], known: Mapping[str, Entity]) ->
             yield _unresolved(f"{path}.entity", attribute.entity)
         elif entity.kind not in attribute.definition.kinds:
             kinds = ", ".join(attribute.definition.kinds)
-            got = f"'{entity.id}', {'an' if entity.kind is Kind.organ else 'a'} {entity.kind}"
+            got = f"'{entity.id}', {entity.kind.with_article}"
             yield InputError(
                 f"{path}.entity", expected=f"for '{attribute.type}' {kinds}", got=got, fix="bind it elsewhere"
             )

@@ -14,6 +14,16 @@ class Kind(StrEnum):
     tissue = "tissue"
     target = "target"
 
+    @property
+    def with_article(self) -> str:
+        """In a sentence.
+
+        Example:
+            >>> Kind.organ.with_article, Kind.finding.with_article
+            ('an organ', 'a finding')
+        """
+        return f"{'an' if self is Kind.organ else 'a'} {self}"
+
 
 class Presence(StrEnum):
     """What the parse claims about an entity; `not_assessed` claims nothing."""

@@ -81,10 +81,10 @@ def make_cohort(settings: CohortSettings) -> Cohort:
     linear = np.exp(rng.normal(math.log(0.8), 0.3, n))
     past = [_grow(volume, rate, linear, "observation", day - VISIT_DAYS[0]) for day in VISIT_DAYS]
     now = past[-1]
-    true_mm = np.stack([_log_mm(v) for v in past], axis=1)
+    true_mm = np.stack([log_mm_of(v) for v in past], axis=1)
     log_mm = true_mm + rng.normal(0.0, READING_SD, true_mm.shape)
     after = [_grow(now, rate, linear, action, settings.horizon_days) for action in ACTIONS]
-    truth = np.stack([_log_mm(v) for v in after], axis=1) - true_mm[:, -1:]
+    truth = np.stack([log_mm_of(v) for v in after], axis=1) - true_mm[:, -1:]
     action = _assigned(log_mm, settings.confounding, rng)
     reading = rng.normal(0.0, READING_SD, n)
     outcome = truth[np.arange(n), action] + true_mm[:, -1] + reading - log_mm[:, -1]
@@ -143,6 +143,6 @@ def _standard(values: Float64) -> Float64:
     return (values - values.mean()) / values.std()
 
 
-def _log_mm(volume_ml: Float64) -> Float64:
+def log_mm_of(volume_ml: Float64) -> Float64:
     """ln of the diameter of the ball of this volume."""
     return np.log(6000.0 * volume_ml / math.pi) / 3.0

@@ -284,7 +284,7 @@ def _checked(image: Volume, parse: Parse, decoder: Decoder) -> list[Message]:
     )
     found = preflight(image, parse, requirements)
     require(found)
-    return [Message(severity=m.severity, code=m.code, message=m.message) for m in found]
+    return [Message(**m.to_json()) for m in found]
 
 
 def _drift(judge: Judge, audited: Sequence[AuditedEntity]) -> list[Message]:

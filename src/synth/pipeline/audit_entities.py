@@ -103,9 +103,8 @@ def _ask(
     volume = _volume_ml(original, entity.id) or 0.0
     said: Examined | None = None
     for tier in tiers:
-        score, said = tier.ask(parse, entity.id, prior, seed=seed, first=said)
-        compared = tier.judge.weighing(said.evidence.features, said.evidence.name).calibration
-        scored = Scored(said.evidence.name, volume, score, compared, family_of(entity.kind))
+        _, said = tier.ask(parse, entity.id, prior, seed=seed, first=said)
+        scored = tier.judge.scored(said.evidence.features, said.evidence.name, volume)
         conformal = scored.conformal(needed)
         answer = _Answer(tier.number, said, scored)
         if decided(scored, None if conformal is None else conformal.p_value):

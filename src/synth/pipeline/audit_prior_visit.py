@@ -26,7 +26,7 @@ from synth.residual.judge import NO_DECODER, AuditModel
 from synth.residual.places import MOST_PLACES, PLACES, Ranked, drawn_within, other_places, ranked
 from synth.residual.presence import Examined, unaided
 from synth.residual.prior_visit import Remembered
-from synth.residual.verdict import Scored, cannot_tell
+from synth.residual.verdict import cannot_tell
 from synth.volume import Mask, Volume, resample_mask
 
 PREFIX = "missing_prior_"
@@ -186,8 +186,7 @@ class _Asker:
         claimed, id = _claimed(self.parse, remembered)
         score, found = self.tier.ask(claimed, id, self.model.prior, seed=self.seed)
         volume = remembered.mask.volume_ml(self.parse.geometry)
-        compared = self.tier.judge.weighing(found.evidence.features, found.evidence.name).calibration
-        scored = Scored(found.evidence.name, volume, score, compared)
+        scored = self.tier.judge.scored(found.evidence.features, found.evidence.name, volume)
         conformal = scored.conformal(scores_needed(1, self.alpha))
         return score, 1.0 if conformal is None else conformal.p_value, found
 

@@ -195,11 +195,10 @@ class Forecast:
         )
 
     def _volumes(self, id: str, log_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, H) mL in whole voxels; a lesion that the plan takes out is gone from its day on."""
+        """(N, H) mL in whole voxels, as far as there is room."""
         mask = self.now.masks[id]
         voxels = np.minimum(np.rint(mask.voxels * np.exp(np.minimum(log_ratio, 30.0))), self.evolution.shapes[id].room)
-        out = [id in self.evolution.removal(day).gone for day in self.days]
-        return np.asarray(np.where(out, 0.0, voxels) * self.now.geometry.voxel_ml)
+        return np.asarray(voxels * self.now.geometry.voxel_ml)
 
     def _births_ml(self, sample: int, horizon: int, most: int) -> list[float]:
         """Volume of each new lesion of a sample: seen first halfway between the days around its coming up."""

@@ -18,10 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from synth.conditioning import paste
-from synth.contracts import Box
 from synth.parse import VOCABULARY, Kind, Parse
-from synth.volume import Geometry, Mask, Volume
+from synth.volume import Mask, Slices3, Volume
 
 LEAST_VOXELS = 30
 """Of an organ where nothing changes; with fewer its level is left as it was drawn."""
@@ -44,8 +42,9 @@ def with_grain(
         region: what was drawn; changed: the part of it in which the parses differ.
         width_mm: standard deviation of the average; what is finer is grain.
     """
-    box = _around(region, scan.geometry, 3.0 * width_mm)
-    inside, moved = _within(region, box), _within(changed, box)
+    i, j, k = (math.ceil(3.0 * width_mm / spacing) for spacing in scan.geometry.spacing_mm)
+    box = region.padded_slices((i, j, k))
+    inside, moved = region.crop(box), changed.crop(box)
     before, drawn = scan.array[box].astype(np.float32), mean.array[box].astype(np.float32)
     sigma = [width_mm / spacing for spacing in scan.geometry.spacing_mm]
     drawn = drawn + _level(before - drawn, _organs(then, box), inside, inside & ~moved)
@@ -54,7 +53,7 @@ def with_grain(
     grain[moved] = np.clip(grain[moved], -most, most)
     drawn += grain
     for entity, wanted in _declared(then).items():
-        own = _within(then.masks[entity], box) & inside
+        own = then.masks[entity].crop(box) & inside
         if own.any():
             drawn[own] += wanted - drawn[own].mean()
     far = ndimage.distance_transform_edt(~moved, sampling=scan.geometry.spacing_mm)
@@ -85,22 +84,22 @@ def _average(scan: Image, labels: Labels, sigma: list[float]) -> Image:
     return average
 
 
-def _organs(parse: Parse, box: Box) -> Labels:
+def _organs(parse: Parse, box: Slices3) -> Labels:
     """Which organ each voxel lies in, the smallest that it does; 0 where none is drawn."""
     drawn = [e for e in parse.entities if e.kind not in (Kind.finding, Kind.target) and e.id in parse.masks]
     names = sorted({VOCABULARY.whole(e.name) or e.name for e in drawn})
     labels = np.zeros([s.stop - s.start for s in box], np.int32)
     for entity in sorted(drawn, key=lambda e: -parse.masks[e.id].voxels):
-        labels[_within(parse.masks[entity.id], box)] = 1 + names.index(VOCABULARY.whole(entity.name) or entity.name)
+        labels[parse.masks[entity.id].crop(box)] = 1 + names.index(VOCABULARY.whole(entity.name) or entity.name)
     return labels
 
 
-def _with_findings(parse: Parse, box: Box) -> Labels:
+def _with_findings(parse: Parse, box: Slices3) -> Labels:
     """The organs, and each finding by itself."""
     labels = _organs(parse, box)
     findings = [e.id for e in parse.entities if e.kind is Kind.finding and e.id in parse.masks]
     for number, id in enumerate(findings, start=1):
-        labels[_within(parse.masks[id], box)] = -number
+        labels[parse.masks[id].crop(box)] = -number
     return labels
 
 
@@ -113,19 +112,3 @@ def _declared(then: Parse) -> dict[str, float]:
         for a in said
         if a.entity in then.masks and then.entity(a.entity).kind is Kind.finding and not isinstance(a.value, str)
     }
-
-
-def _around(region: Mask, geometry: Geometry, reach_mm: float) -> Box:
-    pads = [math.ceil(reach_mm / spacing) for spacing in geometry.spacing_mm]
-    x, y, z = (
-        slice(max(0, s.start - pad), min(size, s.stop + pad))
-        for s, pad, size in zip(region.slices, pads, geometry.shape, strict=True)
-    )
-    return x, y, z
-
-
-def _within(mask: Mask, box: Box) -> Bools:
-    """The mask over a box of the grid."""
-    out = np.zeros([s.stop - s.start for s in box], np.bool_)
-    paste(mask, box, out)
-    return out

@@ -92,7 +92,7 @@ class _Writer:
             package=f"parse-synth {__version__}",
             parse_made_by=first.now.circumstance.made_by,
             image_sha256=None if first.image is None else first.image.sha256(),
-            preflight=[Message(severity=m.severity, code=m.code, message=m.message) for m in first.preflight],
+            preflight=[Message(**m.to_json()) for m in first.preflight],
             days=list(first.days),
             samples=first.samples,
             seed=first.seed,

@@ -27,7 +27,7 @@ from synth.residual.intensity_prior import CLIP_NATS, IntensityPrior
 from synth.residual.judge import Judge
 from synth.residual.presence import unaided
 from synth.residual.verdict import MIN_VOXELS
-from synth.volume import Mask, Slices3, Volume
+from synth.volume import Mask, Slices3, Volume, crop_any
 
 GROWN_VOXELS = (1, 2, 3)
 REACH_VOXELS, PLACES = 15, 12
@@ -106,11 +106,8 @@ def places(image: Volume, parse: Parse, id: str, prior: IntensityPrior) -> Itera
 
 def _taken(parse: Parse, id: str, window: Slices3) -> NDArray[np.bool_]:
     """Voxels of a window that other organs have."""
-    taken = np.zeros([s.stop - s.start for s in window], np.bool_)
-    for other in parse.present_ids:
-        if other != id and other in parse.masks and parse.entity(other).kind is Kind.organ:
-            taken |= parse.masks[other].crop(window)
-    return taken
+    others = (other for other in parse.present_ids if other != id and parse.entity(other).kind is Kind.organ)
+    return crop_any((parse.masks[other] for other in others if other in parse.masks), window)
 
 
 def resized(mask: Mask) -> Iterator[tuple[str, Mask]]:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from synth.errors import InputError
+from synth.parse import VOCABULARY
 from synth.residual.conformal import Calibration, p_value
 from synth.residual.fusion import Fusion
 from synth.residual.hosts import held
 from synth.residual.intensity_prior import IntensityPrior
+from synth.residual.verdict import Scored, family_of
 from synth.volume import write_bytes
 
 ANY = "finding"  # regions are judged as findings, whatever they are called: of most names a search sees one or two
@@ -72,6 +74,12 @@ class Judge:
     def score(self, features: Mapping[str, float], name: str) -> float:
         """Log-likelihood ratio in nats of "an entity of this name is there"."""
         return self.weighing(features, name).fusion.score(features, name)
+
+    def scored(self, features: Mapping[str, float], name: str, volume_ml: float) -> Scored:
+        """An entity of this name, beside the scores that it is compared with, to be judged among its family."""
+        weighing = self.weighing(features, name)
+        family = family_of(VOCABULARY.term(name).kind)
+        return Scored(name, volume_ml, weighing.fusion.score(features, name), weighing.calibration, family)
 
     def missing_score(self, features: Mapping[str, float], name: str) -> float:
         """Score of a region that the parse leaves out, in nats; as an entity's where no search was fitted."""

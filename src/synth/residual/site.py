@@ -190,11 +190,7 @@ def _cells(anatomy: Calibration, findings: Calibration | None) -> dict[str, NDAr
 
 
 def _scored(judge: Judge, samples: Sequence[Sample]) -> list[Scored]:
-    out = []
-    for s in samples:
-        compared = judge.weighing(s.features, s.name).calibration
-        out.append(Scored(s.name, s.volume_ml, judge.score(s.features, s.name), compared, _family(s.name)))
-    return out
+    return [judge.scored(s.features, s.name, s.volume_ml) for s in samples]
 
 
 def _flags(scored: Sequence[Scored], alpha: float) -> int:

@@ -24,7 +24,7 @@ from synth.parse import Kind, Parse
 from synth.residual.candidate import layers_around
 from synth.residual.hosts import MEASURED, holding
 from synth.residual.stand_out import LEAST_CORE, MOST_HU, free_tissue
-from synth.volume import Mask, Slices3, Volume
+from synth.volume import Mask, Volume, crop_any
 
 Map = NDArray[np.float32]
 Zone = NDArray[np.bool_]
@@ -69,7 +69,7 @@ def host_features(image: Volume, parse: Parse, finding: str) -> dict[str, float]
         return found
     box = parse.masks[host].padded_slices(REACH_VOXELS)
     free, hu, own = free_tissue(parse, host, box), image.array[box], mask.crop(box)
-    inside = own & ~_drawn(parse, _findings(parse, others), box)
+    inside = own & ~crop_any(_findings(parse, others), box)
     if free.sum() < LEAST_CORE or not inside.any():
         return found
     usual = float(np.median(hu[free]))
@@ -110,7 +110,7 @@ def _ring(image: Volume, parse: Parse, mask: Mask, host: str | None, others: Ite
     box = mask.padded_slices(REACH_VOXELS)
     own = mask.crop(box)
     near, far = (ndimage.binary_dilation(own, iterations=n) for n in SHELL_VOXELS)
-    drawn = _drawn(parse, _findings(parse, others), box)
+    drawn = crop_any(_findings(parse, others), box)
     shell = far & ~near & ~drawn
     if host is not None:
         shell &= parse.masks[host].crop(box)
@@ -123,13 +123,5 @@ def _ring(image: Volume, parse: Parse, mask: Mask, host: str | None, others: Ite
     return {"ring_step": float(np.log1p(step)), "ring_z": float(np.log1p(step / error))}
 
 
-def _findings(parse: Parse, ids: Iterable[str]) -> list[str]:
-    return [i for i in ids if parse.entity(i).kind is Kind.finding]
-
-
-def _drawn(parse: Parse, ids: Iterable[str], box: Slices3) -> Zone:
-    """Where any of these is drawn."""
-    out = np.zeros(tuple(s.stop - s.start for s in box), bool)
-    for id in ids:
-        out |= parse.masks[id].crop(box)
-    return out
+def _findings(parse: Parse, ids: Iterable[str]) -> list[Mask]:
+    return [parse.masks[i] for i in ids if parse.entity(i).kind is Kind.finding]

@@ -154,8 +154,7 @@ def _left_out(judge: str, decoder: Decoder) -> tuple[str, ...]:
 
 def _searches(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> dict[Key, list[CandidateSample]]:
     """Every case of the sets that calibrate the search, shared among `workers` processes."""
-    searched = config.model.get("search", [])
-    chosen = [case for settings in config.validation if settings.layout in searched for case in read_set(settings)]
+    chosen = _cases_of(config, config.model.get("search", []))
     deletions = int(config.loss.get("deletions", Plan().deletions))
 
     def one(number: int) -> dict[Key, list[CandidateSample]]:
@@ -172,9 +171,7 @@ def _searches(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> d
 
 def _findings(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> list[Sample]:
     """Claims of findings in every case of the sets named for it, the cases shared among `workers` processes."""
-    asked = config.model.get("findings", [])
-    chosen = [case for settings in config.validation if settings.layout in asked for case in read_set(settings)]
-    plan = Plan(**{k: int(v) for k, v in config.loss.items()})
+    chosen, plan = _cases_of(config, config.model.get("findings", [])), _plan(config)
 
     def one(number: int) -> list[Sample]:
         seed = config.seed * 100_003 + FINDINGS_STREAM + number
@@ -200,10 +197,8 @@ def _images(config: TrainConfig) -> Iterator[tuple[NDArray[np.float32], dict[str
 def _collect(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> tuple[Collected, int]:
     """Claims about every held-out case, the cases shared among `workers` processes."""
     findings_only = config.model.get("findings_only", [])
-    chosen = [
-        case for settings in config.validation if settings.layout not in findings_only for case in read_set(settings)
-    ]
-    plan = Plan(**{k: int(v) for k, v in config.loss.items()})
+    chosen = _cases_of(config, [s.layout for s in config.validation if s.layout not in findings_only])
+    plan = _plan(config)
 
     def one(number: int) -> Collected:
         case = _case(config, decoder, chosen[number])
@@ -213,6 +208,16 @@ def _collect(config: TrainConfig, decoder: Decoder, prior: IntensityPrior) -> tu
     for part in each(one, range(len(chosen)), int(config.model.get("workers", 1))):
         merged.samples.extend(part.samples)
     return merged, len(chosen)
+
+
+def _cases_of(config: TrainConfig, layouts: Sequence[str]) -> list[tuple[str, Volume, Parse]]:
+    """Every case of the held-out sets in these layouts."""
+    return [case for settings in config.validation if settings.layout in layouts for case in read_set(settings)]
+
+
+def _plan(config: TrainConfig) -> Plan:
+    """How many claims a case."""
+    return Plan(**{k: int(v) for k, v in config.loss.items()})
 
 
 def _case(config: TrainConfig, decoder: Decoder, read: tuple[str, Volume, Parse]) -> CalibrationCase:

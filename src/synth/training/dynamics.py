@@ -20,7 +20,7 @@ from synth.dynamics.model import Correlation, DynamicsModel
 from synth.dynamics.series import Question, Series, folds_of
 from synth.dynamics.tables import read_maeve, read_recist
 from synth.errors import InputError
-from synth.phantom.trajectory import READING_SD
+from synth.phantom.trajectory import READING_SD, log_mm_of
 from synth.phantom.treated import TreatedSettings, make_treated
 from synth.training.cases import SetConfig
 from synth.training.config import TrainConfig
@@ -87,8 +87,7 @@ def _phantoms(first: Path, limit: int) -> list[Series]:
         later = (cohort.on if always else cohort.off)[i] + error[i]
         log_ml = np.concatenate([cohort.log_ml[i], later])
         known = np.ones(len(days), bool) if always or never else days < start
-        mm = np.exp((math.log(6000.0 / math.pi) + log_ml[known]) / 3.0)  # of the ball of that volume
-        visits = zip(days[known].tolist(), mm.tolist(), strict=True)
+        visits = zip(days[known].tolist(), np.exp(log_mm_of(np.exp(log_ml[known]))).tolist(), strict=True)
         found.append(Series.of(f"{seed}/{i}", visits, action="cytotoxic" if always else "none"))
     return found
 

@@ -5,7 +5,7 @@ from synth.volume.bounds import MAX_VOXELS
 from synth.volume.distance import SignedDistance, dilated, eroded, signed_distance
 from synth.volume.geometry import AxisMap, Geometry, Index3, Slices3, closest_axes
 from synth.volume.image import AIR_HU, Modality, Unit, Volume
-from synth.volume.mask import Mask, bounding_slices
+from synth.volume.mask import Mask, bounding_slices, crop_any
 from synth.volume.nifti import read_label_names
 from synth.volume.orient import Oriented, flipped_axes, to_ras
 from synth.volume.read import LabelMap, read_labels, read_mask, read_volume
@@ -31,6 +31,7 @@ __all__ = [
     "body_mask",
     "bounding_slices",
     "closest_axes",
+    "crop_any",
     "dilated",
     "eroded",
     "flipped_axes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -226,6 +227,14 @@ def bounding_slices(array: Bool3) -> Slices3 | None:
         return None
     x = _span(np.logical_or.reduce(np.logical_or.reduce(array[:, y, z], axis=1), axis=1))
     return None if x is None else (x, y, z)
+
+
+def crop_any(masks: Iterable[Mask], slices: Slices3) -> Bool3:
+    """Where any of these masks is, within slices of their grid."""
+    out = np.zeros([s.stop - s.start for s in slices], dtype=bool)
+    for mask in masks:
+        out |= mask.crop(slices)
+    return out
 
 
 def _span(line: NDArray[np.bool_]) -> slice | None:
