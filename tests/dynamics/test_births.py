@@ -51,3 +51,27 @@ def test_a_lesion_that_came_between_the_visits_is_counted_and_told() -> None:
 def test_what_cannot_have_been_seen_is_refused() -> None:
     with pytest.raises(InputError, match="from 0 on"):
         Seen(-1, 1.0)
+
+
+@pytest.mark.parametrize("frailty", [0.2, 1.0, 3.0])
+def test_what_new_lesions_were_drawn_with_is_found_again(frailty: float) -> None:
+    rng = np.random.default_rng(5)
+    years = rng.uniform(0.2, 3.0, 3000)
+    count = rng.poisson(0.8 * rng.gamma(1 / frailty, frailty, 3000) * years)
+    drawn = [Seen(int(n), float(t)) for n, t in zip(count, years, strict=True)]
+    fitted = Births.fit([*drawn, Seen(0, 0.0)])  # who was not followed counts for nothing
+    assert (fitted.per_year, fitted.frailty) == (pytest.approx(0.8, rel=0.06), pytest.approx(frailty, rel=0.15))
+    assert fitted.patients == 3000
+    assert fitted.told(Seen()).startswith("learned from 3000 patients: 0.")
+
+
+def test_patients_who_are_alike_have_no_frailty_to_speak_of() -> None:
+    fitted = Births.fit([Seen(1, 1.0), Seen(2, 2.0)] * 50)
+    assert fitted.frailty < 0.01
+    assert np.isfinite(Births.sample(fitted, YEAR, np.zeros(5), np.random.default_rng(0))).all()
+
+
+@pytest.mark.parametrize("seen", [[], [Seen(0, 2.0)], [Seen(1, 0.0)]])
+def test_nothing_is_learned_where_nothing_new_came(seen: list[Seen]) -> None:
+    with pytest.raises(InputError, match="some to learn from"):
+        Births.fit(seen)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from synth.dynamics.actions_seen import Effects, cross_fitted
+from synth.benchmark.prediction_phantoms import histories, learned_effects
+from synth.dynamics.actions_seen import GROUP, Effects, cross_fitted
 from synth.dynamics.boosted import BoostedMedian, BoostSettings
 from synth.dynamics.causal import Study, adjusted_effect, naive_effect, rank_actions
 from synth.dynamics.conformal import Calibration
 from synth.dynamics.forest import ForestSettings, QuantileForest
 from synth.dynamics.history import AHEAD, HISTORY, Visits, ask
-from synth.dynamics.learner import Learner, LearnerSettings
+from synth.dynamics.learner import Ensemble, Learner, LearnerSettings
 from synth.dynamics.series import Series, folds_of, questions_after
 from synth.errors import InputError
+from synth.phantom.trajectory import CohortSettings, make_cohort
 
 SMALL = LearnerSettings(forest=ForestSettings(trees=12, leaf=10), boost=BoostSettings(rounds=10), held_out=2)
 
@@ -146,6 +150,50 @@ def test_adjustment_finds_the_effect_that_confounding_hides() -> None:
     assert adjusted_effect(study, 0, 1).value == pytest.approx(-0.4, abs=0.05)
     ranking = rank_actions(study, np.array([[-2.0], [4.0 / 3.0], [2.5]]), 0, 1, draws=20)
     assert ranking.better.tolist() == [1, -1, 0]
+
+
+def test_the_learner_is_not_taken_in_by_confounding() -> None:
+    cohort = make_cohort(CohortSettings(patients=1500, seed=4))
+    study = Study(histories(cohort), cohort.action, cohort.outcome)
+    found = learned_effects(cohort, CohortSettings().horizon_days, seed=0)
+    assert set(found) == {1, 2}
+    for drug, error in found.items():
+        truth = (cohort.truth[:, drug] - cohort.truth[:, 0]).mean()
+        naive = abs(naive_effect(study, 0, drug).value / truth - 1.0)
+        assert error < 0.14
+        assert error < 0.75 * naive
+
+
+def test_the_trend_is_told_no_action_and_lets_the_trees_say_what_it_adds() -> None:
+    rng = np.random.default_rng(3)
+    days, drugs = np.array([0.0, 40.0, 80.0]), ["none", "drug"] * 300
+    pace = [rng.normal(0.2, 0.2) - 0.3 * (drug == "drug") for drug in drugs]  # ln mm in 40 days
+    pairs = enumerate(zip(pace, drugs, strict=True))
+    series = [Series(f"p{i}", days, np.log(30.0) + p * days / 40, drug) for i, (p, drug) in pairs]
+    asked = ask(series, questions_after(series, [1]))
+    under = [[replace(each, action=drug) for each in series] for drug in ("none", "drug")]
+    far, added = asked.where(asked.ahead_days == 80.0), {}
+    for name, blend in (("boosted", (0.0, 1.0, 0.0)), ("trend", (0.0, 0.0, 1.0))):
+        alone = replace(SMALL, blend=blend, boost=BoostSettings(rounds=60), held_out=0)
+        ensemble = Ensemble.fit(series, asked, np.ones(len(asked)), alone, seed=0)
+        off, on = (ensemble.predict(s, far).moved(1.0) + ensemble.predict(s, far).median for s in under)
+        added[name] = on - off
+    np.testing.assert_allclose(added["trend"], added["boosted"], atol=1e-12)
+    assert -0.7 < added["trend"].mean() < -0.4  # 0.6 of ln mm in 80 days, a little shrunken
+    blind = Learner.fit(series, asked, replace(SMALL, with_action=False))
+    assert blind.ensemble.blind is None
+    assert abs(np.subtract(*(blind.quantiles(s, asked, np.array([0.5])).mean() for s in under))) < 1e-12
+
+
+def test_what_a_group_does_is_known_whatever_is_given() -> None:
+    series = [replace(s, group="fast" if s.action == "none" else "slow") for s in exponential(120, spread=0.3)]
+    asked = ask(series, questions_after(series, [1]))
+    effects = Effects.fit(series, asked)
+    assert effects.of_group["fast"] > 0 > effects.of_group["slow"]
+    other = [replace(s, action="new") for s in series]
+    assert np.array_equal(effects.of(series, asked)[:, GROUP], effects.of(other, asked)[:, GROUP])
+    unknown = effects.of([replace(s, group="else") for s in series], asked)[:, GROUP]
+    assert (unknown[:, 0] == effects.mean).all()
 
 
 def test_a_study_with_a_rare_action_is_refused() -> None:

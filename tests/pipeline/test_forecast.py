@@ -111,6 +111,19 @@ def test_surgery_counts_in_numbers_and_in_parses(patient: Parse) -> None:
     assert cut.future(0, 1).parse.entity("m1").presence is Presence.absent
 
 
+def test_the_typical_course_is_typical_of_every_lesion_and_of_their_sum(made: Forecast) -> None:
+    courses = {quantile: made.typical(quantile) for quantile in (0.1, 0.5, 0.9)}
+    middle = courses[0.5]
+    for values in (made.burden_ml, *made.ratios.values()):
+        below = (values < values[middle]).mean(axis=0)
+        above = (values > values[middle]).mean(axis=0)
+        assert (below[1:] < 0.75).all()
+        assert (above[1:] < 0.75).all()
+    low, median, high = (made.burden_ml[n, -1] for n in courses.values())
+    assert low < median < high
+    assert made.typical() == middle
+
+
 def test_a_scan_of_the_future_keeps_every_voxel_outside_what_changes(made: Forecast, scan: Volume) -> None:
     sample = made.typical()
     drawn = render_future(made, sample, 2)

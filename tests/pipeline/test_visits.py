@@ -70,6 +70,9 @@ def test_images_that_do_not_fit_are_refused(patient: Parse, scan: Volume) -> Non
     small = scan.cropped((slice(0, 20), slice(0, 20), slice(0, 20)))
     with pytest.raises(InputError, match="image of visit 1"):
         persistent([patient, patient], [small, scan])
+    unscaled = scan.with_array(scan.array + 1024.0)  # as stored, air at 0
+    with pytest.raises(InputError, match="visit 1: image intensities"):
+        persistent([patient, patient], [unscaled, scan])
 
 
 @pytest.mark.slow

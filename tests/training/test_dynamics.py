@@ -77,3 +77,51 @@ def test_a_cohort_of_phantoms_is_a_number(tmp_path: Path) -> None:
     )
     result = CliRunner().invoke(app, ["train", "dynamics", str(config)])
     assert (result.exit_code, "the number of a cohort" in result.stderr) == (2, True)
+
+
+PHANTOMS = (
+    'task = "dynamics"\nname = "x"\nspacing_mm = 1.0\nsteps = 0\n[model]\ntrees = 3\nrounds = 2\nheld_out = 0\n'
+    '[model.actions]\ncytotoxic = "cytotoxic"\nnone = "none"\n'
+    '[[sets]]\nlayout = "phantoms"\npath = "7"\nlimit = 60\n'
+)
+NEW_LESIONS = '[[sets]]\nlayout = "new_lesions"\npath = "{data}/new.csv"\n'
+
+
+def _train(folder: Path, config: str, table: str) -> tuple[int, str, Path]:
+    (folder / "c.toml").write_text(config)
+    (folder / "new.csv").write_text(table)
+    out = folder / "weights"
+    arguments = ["train", "dynamics", str(folder / "c.toml"), "--data", str(folder), "--weights", str(out), "--json"]
+    result = CliRunner().invoke(app, arguments)
+    return result.exit_code, result.stdout + result.stderr, out
+
+
+def test_a_table_of_new_lesions_teaches_their_hazard(tmp_path: Path) -> None:
+    lines = [f"{n},0,0.5,1\n{n},0.5,2,0\n" for n in range(30)] + [f"{n},0,2,0\n" for n in range(30, 60)]
+    code, said, out = _train(tmp_path, PHANTOMS + NEW_LESIONS, "id,time0,time1,new.lesions\n" + "".join(lines))
+    assert code == 0, said
+    births = DynamicsModel.from_pretrained(out).births
+    assert births.per_year == pytest.approx(0.25, rel=0.02)  # 30 in 120 years
+    assert births.patients == 60
+    lesion = LesionHistory("a", "liver", (0.0,), (18.0,), (3.0,))
+    made = DynamicsModel.from_pretrained(out).forecast(
+        PatientHistory((lesion,)), Plan(name="off"), [90.0], samples=9, seed=0
+    )
+    assert made.provenance["births"].startswith("learned from 60 patients: 0.25 a year")
+
+
+@pytest.mark.parametrize(
+    ("config", "table", "complaint"),
+    [
+        (PHANTOMS + NEW_LESIONS, "id,time0,time1\n1,0,1\n", "new.lesions"),
+        (PHANTOMS + NEW_LESIONS, "id,time0,time1,new.lesions\n1,2,1,0\n", "new.csv, line 2"),
+        (PHANTOMS + NEW_LESIONS, "id,time0,time1,new.lesions\n1,0,1,3\n", "0 or 1"),
+        (PHANTOMS + NEW_LESIONS, "id,time0,time1,new.lesions\n1,0,1,0\n", "some to learn from"),
+        (PHANTOMS.partition("[[sets]]")[0] + NEW_LESIONS, "id,time0,time1,new.lesions\n1,0,1,1\n", "growth series"),
+    ],
+)
+def test_new_lesions_that_cannot_be_learned_from_are_refused(
+    tmp_path: Path, config: str, table: str, complaint: str
+) -> None:
+    code, said, out = _train(tmp_path, config, table)
+    assert (code, complaint in said, out.exists()) == (2, True, False), said

@@ -7,6 +7,7 @@ A patient is at risk from one event or visit to the next, and at the end of such
 ours      h = h0 exp(b'x) (1/v + events so far) / (1/v + expected so far): covariates of the patient, of the sizes so
           far and of the times since the last event and scan; the patient's own past corrects them, shrunken by the
           variance v of a gamma frailty (Rondeau et al. 2007, Biostatistics 8:708)
+frailty   one h0 for all, the patient's own past as above: what forecasts do, whose parses tell no trial's covariates
 constant  events over time at risk, of the training patients
 """
 
@@ -23,8 +24,9 @@ from numpy.typing import NDArray
 
 from synth.benchmark.prediction_scores import DRAWS
 from synth.benchmark.result import Row
+from synth.dynamics.births import Births, Seen
 from synth.dynamics.series import Series, folds_of
-from synth.dynamics.tables import read_lines, read_number
+from synth.dynamics.tables import NEW_LESIONS, read_lines, read_number, time_at_risk
 from synth.errors import InputError
 
 Float64 = NDArray[np.float64]
@@ -32,12 +34,13 @@ Int64 = NDArray[np.int64]
 Advance = Callable[..., None]
 
 EVENTS, SIZES = "colorectal.csv", "colorectalLongi.csv"
-EVENT_COLUMNS = ("id", "time0", "time1", "new.lesions", "treatment", "age", "who.PS", "prev.resection")
+EVENT_COLUMNS = (*NEW_LESIONS, "treatment", "age", "who.PS", "prev.resection")
 SIZE_COLUMNS = ("id", "year", "tumor.size")
 BOX_COX = 0.3
 SINCE_SCAN_YEARS = (0.25, 0.4)
 """Scans came every two to three months; who has none for longer is followed without, and nothing new is found."""
 SHORTEST_YEARS = 1.0 / 365.25
+CONSTANT, OURS, FRAILTY = METHODS = ("constant_hazard", "ours", "frailty")
 FRAILTIES = (0.05, 0.3, 1.0)
 RIDGES = (0.1, 1.0, 10.0)
 MEAN_LOG_CM = 2.3
@@ -78,6 +81,12 @@ class Hazard:
     frailty: float
 
     @classmethod
+    def of(cls, births: Births, features: int) -> Hazard:
+        """The same for all but for their own past."""
+        none = np.zeros(features)
+        return cls(math.log(births.per_year), none, none, np.ones(features), births.frailty)
+
+    @classmethod
     def fit(cls, gaps: Gaps, frailty: float, ridge: float) -> Hazard:
         """Poisson regression with time at risk as exposure and a ridge (scikit-learn)."""
         from sklearn.linear_model import PoissonRegressor
@@ -102,21 +111,21 @@ class Hazard:
 
 
 def run_ffcd(folder: Path, train: Path | None, *, folds: int, seed: int, advance: Advance) -> Iterator[Row]:
-    """The rows: log-score a gap of both hazards, and the gain with its interval over patients."""
+    """The rows: log-score a gap of each hazard, and the gain over a constant one with its interval over patients."""
     tested = read_ffcd(folder)
-    ours, constant = np.empty(len(tested.event)), np.empty(len(tested.event))
-    if train:
-        ours, constant = _scores(read_ffcd(train), tested, seed)
-    else:
-        fold = _fold(tested, folds, seed)
-        for each in range(folds):
-            held = fold == each
-            ours[held], constant[held] = _scores(tested.where(~held), tested.where(held), seed)
-            advance(1)
+    scores = {method: np.empty(len(tested.event)) for method in METHODS}
+    fold = np.zeros(len(tested.event), np.int64) if train else _fold(tested, folds, seed)
+    for each in np.unique(fold):
+        held = fold == each
+        for method, score in _scores(read_ffcd(train) if train else tested.where(~held), tested.where(held), seed):
+            scores[method][held] = score
+        advance(1)
     group = {"task": "new_lesions"}
-    for method, score in (("constant_hazard", constant), ("ours", ours)):
-        yield _row(group, method, "log_score", tested.patient, score, seed)
-    yield _row(group, "ours", "log_score_gain", tested.patient, ours - constant, seed)
+    for method in METHODS:
+        yield _row(group, method, "log_score", tested.patient, scores[method], seed)
+    for method in METHODS[1:]:
+        gain = scores[method] - scores[CONSTANT]
+        yield _row(group, method, "log_score_gain", tested.patient, gain, seed)
 
 
 def read_ffcd(folder: Path) -> Gaps:
@@ -133,12 +142,7 @@ def read_ffcd(folder: Path) -> Gaps:
     rows = []
     for number, line in read_lines(folder / EVENTS, EVENT_COLUMNS):
         where = f"{EVENTS}, line {number}"
-        start, stop = (read_number(line[name], where, name) for name in ("time0", "time1"))
-        if stop < start:
-            raise InputError(where, expected="time1 from time0 on", got=f"{stop:g}", fix="correct it")
-        event = read_number(line["new.lesions"], where, "new.lesions")
-        if event not in (0.0, 1.0):
-            raise InputError(f"{where}: new.lesions", expected="0 or 1", got=f"{event:g}", fix="correct it")
+        start, stop, event = time_at_risk(line, where)
         index = patients.setdefault(line["id"], len(patients))
         visits = sorted(sizes.get(line["id"], []))
         for begin, end, since_scan in _cut(start, stop, [year for year, _ in visits]):
@@ -181,8 +185,8 @@ def _known(
     ]
 
 
-def _scores(train: Gaps, test: Gaps, seed: int) -> tuple[Float64, Float64]:
-    """Log-scores of ours, its two numbers chosen by folds of the training patients, and of the constant hazard."""
+def _scores(train: Gaps, test: Gaps, seed: int) -> Iterator[tuple[str, Float64]]:
+    """Log-scores of each method; the two numbers of ours are chosen by folds of the training patients."""
     inner = _fold(train, 4, seed + 1)
 
     def held_out(choice: tuple[float, float]) -> float:
@@ -194,7 +198,16 @@ def _scores(train: Gaps, test: Gaps, seed: int) -> tuple[Float64, Float64]:
 
     best = max(product(FRAILTIES, RIDGES), key=held_out)
     rate = train.event.sum() / train.years.sum()
-    return Hazard.fit(train, *best).log_score(test), test.event * math.log(rate) - rate * test.years
+    yield CONSTANT, test.event * math.log(rate) - rate * test.years
+    yield OURS, Hazard.fit(train, *best).log_score(test)
+    yield FRAILTY, Hazard.of(Births.fit(_seen(train)), test.x.shape[1]).log_score(test)
+
+
+def _seen(gaps: Gaps) -> list[Seen]:
+    """New lesions and time at risk of each patient."""
+    each, index = np.unique(gaps.patient, return_inverse=True)
+    counts, years = np.bincount(index, weights=gaps.event), np.bincount(index, weights=gaps.years)
+    return [Seen(int(counts[i]), float(years[i])) for i in range(len(each))]
 
 
 def _fold(gaps: Gaps, folds: int, seed: int) -> Int64:

@@ -1,5 +1,7 @@
 """What was given, as features: the parts of the action, and how lesions grew under it elsewhere, shrunken.
 
+Of the groups it says the same regardless of the action, for what goes by patients alone.
+
 For action a of n_a questions with mean rate r_a, the empirical-Bayes effect is (n_a r_a + c r) / (n_a + c), r the
 mean of all. While fitting, a patient's own outcome never enters the effect that stands beside it: effects are
 cross-fitted.
@@ -21,21 +23,24 @@ Float64 = NDArray[np.float64]
 PRIOR = 60.0
 """How many questions the prior of an effect counts for."""
 INNER = 8
+GIVEN, GROUP, COLUMNS = slice(0, 4), slice(4, 6), 6
 MONTH = 30.0
 
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """Shrunken mean rate of change under each action, and under each action in each group.
+    """Shrunken mean rate of change under each action, under each action in each group, and in each group.
 
     Attributes:
         mean: over all questions, ln mm per square root of a month.
         by_action, by_group: the effects; what was never seen has the mean, or the action's own.
+        of_group: of each group, whatever was given.
     """
 
     mean: float
     by_action: Mapping[str, float]
     by_group: Mapping[tuple[str, str], float]
+    of_group: Mapping[str, float]
 
     @classmethod
     def fit(cls, series: Sequence[Series], asked: Asked) -> Effects:
@@ -46,16 +51,19 @@ class Effects:
         by_action = {str(a): _shrunken(rate[actions == a], mean) for a in np.unique(actions)}
         pairs = sorted({(str(a), str(g)) for a, g in zip(actions, groups, strict=True)})
         by_group = {(a, g): _shrunken(rate[(actions == a) & (groups == g)], by_action[a]) for a, g in pairs}
-        return cls(mean, by_action, by_group)
+        of_group = {str(g): _shrunken(rate[groups == g], mean) for g in np.unique(groups)}
+        return cls(mean, by_action, by_group, of_group)
 
     def of(self, series: Sequence[Series], asked: Asked) -> Float64:
-        """(n, 4): the two effects, and the change that each means over the horizon."""
+        """(n, 6) rates and the changes that they mean over the horizon: of the action (`GIVEN`), of the `GROUP`."""
         action = np.array([self.by_action.get(s.action, self.mean) for s in series])
         group = np.array(
             [self.by_group.get((s.action, s.group), a) for s, a in zip(series, action, strict=True)], np.float64
         )
-        each = np.stack([action, group], axis=1)[asked.series]
-        return np.concatenate([each, each * root_months(asked)[:, None]], axis=1)
+        own = np.array([self.of_group.get(s.group, self.mean) for s in series])
+        given, apart = np.stack([action, group], axis=1)[asked.series], own[asked.series, None]
+        root = root_months(asked)[:, None]
+        return np.concatenate([given, given * root, apart, apart * root], axis=1)
 
 
 def root_months(asked: Asked) -> Float64:
@@ -65,14 +73,14 @@ def root_months(asked: Asked) -> Float64:
 
 
 def cross_fitted(series: Sequence[Series], asked: Asked, seed: int) -> Float64:
-    """(n, 4) like `Effects.of`, each row's from the patients of other folds."""
+    """(n, 6) like `Effects.of`, each row's from the patients of other folds."""
     present = sorted(set(asked.series.tolist()))
     patients = len({series[i].patient for i in present})
     if patients < 2:
         return Effects.fit(series, asked).of(series, asked)
     fold = np.zeros(len(series), np.int64)
     fold[present] = folds_of([series[i] for i in present], min(INNER, patients), seed)
-    row_fold, found = fold[asked.series], np.zeros((len(asked), 4))
+    row_fold, found = fold[asked.series], np.zeros((len(asked), COLUMNS))
     for each in range(int(row_fold.max()) + 1):
         held = row_fold == each
         found[held] = Effects.fit(series, asked.where(~held)).of(series, asked.where(held))

@@ -3,7 +3,8 @@
     n(t) ~ Poisson(g h t),   g ~ Gamma(1/v, v),   g given n in T ~ Gamma(1/v + n, v / (1 + v h T))
 
 h is the hazard (1/day), v the variance of the patient's frailty g, n the new lesions of the patient's own visits, which
-span T. Source: Rondeau et al. 2007, Biostatistics 8:708.
+span T. Fitted to patients by the marginal likelihood, a negative binomial in n for each. Source: Rondeau et al. 2007,
+Biostatistics 8:708.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.optimize import minimize
+from scipy.special import gammaln, ndtr
 from scipy.stats import gamma, poisson
 
 from synth.dynamics.futures import LesionHistory
@@ -22,6 +24,8 @@ from synth.errors import InputError
 
 Float64 = NDArray[np.float64]
 DAYS_A_YEAR = 365.25
+PER_YEAR, FRAILTY = (1e-3, 100.0), (1e-3, 20.0)
+"""Bounds of what is fitted."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,46 @@ class Seen:
 
 @dataclass(frozen=True)
 class Births:
-    """The hazard of new lesions; no table that the shipped model is fitted on has any, so that it is assumed.
+    """The hazard of new lesions; no table that the shipped model is fitted on has any, so that there it is assumed.
 
     Attributes:
         per_year: new lesions a year of a mean patient.
         frailty: variance of the patients' own factor.
+        patients: how many it was fitted on; 0 where it is assumed.
     """
 
     per_year: float = 0.6
     frailty: float = 1.0
+    patients: int = 0
+
+    @classmethod
+    def fit(cls, patients: Sequence[Seen]) -> Births:
+        """The hazard and frailty under which what was seen of these patients is likeliest.
+
+        Raises `InputError` where nothing new or no time was seen.
+
+        Example:
+            >>> fitted = Births.fit([Seen(0, 1.0), Seen(1, 2.0), Seen(4, 2.0), Seen(0, 1.5)])
+            >>> round(fitted.per_year, 2), fitted.patients
+            (0.71, 4)
+        """
+        count = np.array([seen.count for seen in patients], np.float64)
+        years = np.array([seen.years for seen in patients], np.float64)
+        followed = years > 0
+        if not count[followed].any():
+            got = f"{int(followed.sum())} followed patients, nothing new in any"
+            raise InputError("new lesions", expected="some to learn from", got=got, fix="leave the table out")
+        n, t = count[followed], years[followed]
+
+        def loss(log: Float64) -> float:
+            h, k = math.exp(log[0]), math.exp(-log[1])
+            terms = gammaln(n + k) - gammaln(k) + k * np.log(k) + n * np.log(h * t) - (n + k) * np.log(k + h * t)
+            return -float(terms.sum())
+
+        start = np.log([np.clip(n.sum() / t.sum(), *PER_YEAR), 1.0])
+        found = minimize(loss, start, method="L-BFGS-B", bounds=[tuple(np.log(PER_YEAR)), tuple(np.log(FRAILTY))])
+        per_year, frailty = np.exp(found.x).tolist()
+        return cls(per_year, frailty, int(followed.sum()))
 
     def sample(
         self, days: Float64, patient: Float64, rng: np.random.Generator, seen: Seen | None = None
@@ -84,7 +119,8 @@ class Births:
 
     def told(self, seen: Seen) -> str:
         """Where it comes from, for the provenance of a forecast."""
-        hazard = f"assumed: {self.per_year:g} a year, frailty variance {self.frailty:g}"
+        source = f"learned from {self.patients} patients" if self.patients else "assumed"
+        hazard = f"{source}: {self.per_year:.3g} a year, frailty variance {self.frailty:.3g}"
         if seen.years == 0.0:
             return hazard
         return f"{hazard}; the frailty corrected by {seen.count} new in {seen.years:.2f} years of the patient's own"

@@ -1,7 +1,8 @@
 """The learned predictor: how a lesion changes, as a distribution over ln mm, at any horizon.
 
 1 encode      visits and horizon (`history`), the action and its cross-fitted effect (`actions_seen`)
-2 predict     a forest's distribution, its median moved to the mean of three: forest, boosted trees, shrunken trend
+2 predict     a forest's distribution, its median moved to the mean of three: forest, boosted trees, shrunken trend;
+              the trend is not told the action, which adds to it what it adds to the boosted trees
 3 gate        the median is scaled by the trust that held-out patients earned over carry-forward, 0 to 1
 4 calibrate   levels corrected per horizon on held-out patients (`conformal`)
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.dynamics.actions_seen import Effects, Vocabulary, cross_fitted
+from synth.dynamics.actions_seen import GIVEN, GROUP, Effects, Vocabulary, cross_fitted
 from synth.dynamics.boosted import BoostedMedian, BoostSettings
 from synth.dynamics.conformal import Calibration
 from synth.dynamics.forest import ForestSettings, QuantileForest, invert
@@ -53,17 +54,17 @@ class Ensemble:
     Attributes:
         vocabulary, effects: how actions are encoded.
         forest, boosted, trend: the three that predict.
+        blind: boosted trees that are told all but the action; None where no part is told it.
         blend: see `LearnerSettings`.
-        with_action: whether effects are among the features.
     """
 
     vocabulary: Vocabulary
     effects: Effects
     forest: QuantileForest
     boosted: BoostedMedian
+    blind: BoostedMedian | None
     trend: ShrunkenTrend
     blend: tuple[float, float, float]
-    with_action: bool
 
     @classmethod
     def fit(
@@ -72,28 +73,61 @@ class Ensemble:
         """Learn from the questions, each with a weight."""
         used = sorted(set(asked.series.tolist()))
         vocabulary = Vocabulary.of([series[i] for i in used], with_action=settings.with_action)
-        extra = cross_fitted(series, asked, seed) if settings.with_action else np.zeros((len(asked), 0))
-        x = np.concatenate([asked.history, vocabulary.encode(series)[asked.series], extra], axis=1)
+        told = _Told.of(vocabulary, series, asked, cross_fitted(series, asked, seed), settings.with_action)
         y = asked.truth - asked.last
+        boosted = BoostedMedian.fit(told.all, y, weight, settings.boost, seed=seed)
+        blind = BoostedMedian.fit(told.patient, y, weight, settings.boost, seed=seed) if settings.with_action else None
+        added = _added(boosted.predict(told.all), blind, told)
         return cls(
             vocabulary=vocabulary,
             effects=Effects.fit(series, asked),
-            forest=QuantileForest.fit(x, y, weight, settings.forest, split_on=y, seed=seed),
-            boosted=BoostedMedian.fit(x, y, weight, settings.boost, seed=seed),
-            trend=ShrunkenTrend.fit(asked, _over_time(asked, extra), weight),
+            forest=QuantileForest.fit(told.all, y, weight, settings.forest, split_on=y, seed=seed),
+            boosted=boosted,
+            blind=blind,
+            trend=ShrunkenTrend.fit(asked, told.drift, y - added, weight),
             blend=settings.blend,
-            with_action=settings.with_action,
         )
 
     def predict(self, series: Sequence[Series], asked: Asked) -> Predicted:
         """The distribution for each question."""
-        extra = self.effects.of(series, asked) if self.with_action else np.zeros((len(asked), 0))
-        x = np.concatenate([asked.history, self.vocabulary.encode(series)[asked.series], extra], axis=1)
-        cdf = self.forest.distribution(x)
-        median = invert(cdf, self.forest.grid, np.array([0.5]))[:, 0]
-        three = (median, self.boosted.predict(x), self.trend.predict(asked, _over_time(asked, extra)))
+        effects = self.effects.of(series, asked)
+        told = _Told.of(self.vocabulary, series, asked, effects, self.blind is not None)
+        cdf = self.forest.distribution(told.all)
+        median, boosted = invert(cdf, self.forest.grid, np.array([0.5]))[:, 0], self.boosted.predict(told.all)
+        three = (median, boosted, self.trend.predict(asked, told.drift) + _added(boosted, self.blind, told))
         blended = sum(share * each for share, each in zip(self.blend, three, strict=True))
         return Predicted(cdf, self.forest.grid, median, blended - median)
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """Features of n questions.
+
+    Attributes:
+        all: (n, ...) visits, horizon, group and action; patient: (n, ...) the same without the action.
+        drift: (n, 1 or 0) the change that the group shows over the horizon: nothing at no time.
+    """
+
+    all: Float64
+    patient: Float64
+    drift: Float64
+
+    @classmethod
+    def of(
+        cls, vocabulary: Vocabulary, series: Sequence[Series], asked: Asked, effects: Float64, with_action: bool
+    ) -> _Told:
+        """Without the action, all is the patient, and no effects are told."""
+        named = vocabulary.encode(series)[asked.series]
+        if not with_action:
+            plain = np.concatenate([asked.history, named], axis=1)
+            return cls(plain, plain, np.zeros((len(asked), 0)))
+        given, group = effects[:, GIVEN], effects[:, GROUP]
+        groups = named[:, len(vocabulary.parts) :]
+        return cls(
+            all=np.concatenate([asked.history, named, given], axis=1),
+            patient=np.concatenate([asked.history, groups, group], axis=1),
+            drift=group[:, 1:] * np.minimum(asked.ahead_days, 1.0)[:, None],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,9 +199,9 @@ class Learner:
         return np.clip(ahead_days / max(self.shortest_days, 1e-9), 0.0, 1.0)
 
 
-def _over_time(asked: Asked, extra: Float64) -> Float64:
-    """(n, half of extra) of the action's effects, those over the horizon: nothing at no time."""
-    return extra[:, extra.shape[1] // 2 :] * np.minimum(asked.ahead_days, 1.0)[:, None]
+def _added(boosted: Float64, blind: BoostedMedian | None, told: _Told) -> Float64:
+    """(n,) what the action adds to boosted trees that say `boosted` (n,)."""
+    return np.zeros_like(boosted) if blind is None else boosted - blind.predict(told.patient)
 
 
 def _ascending(cdf: Float64, grid: Float64) -> tuple[Float64, Float64]:

@@ -30,15 +30,17 @@ if TYPE_CHECKING:
 
 WEIGHTS, CARD, NAME = "model.safetensors", "README.md", "dynamics"
 LARGEST_BYTES = 64 * 2**20
-FORMAT = 1
+FORMAT = 2
 
 
 def save(model: DynamicsModel, folder: Path, card: str = "") -> None:
     """Write the folder; the same model gives the same bytes."""
     parts = model.learner.ensemble
+    blind = {} if parts.blind is None else parts.blind.tensors()
     tensors: dict[str, NDArray[np.generic]] = {
         **{f"forest.{name}": array for name, array in parts.forest.tensors().items()},
         **{f"boosted.{name}": array for name, array in parts.boosted.tensors().items()},
+        **{f"blind.{name}": array for name, array in blind.items()},
         **{f"trend.{name}": array for name, array in parts.trend.tensors().items()},
         "calibration.edges": model.learner.calibration.edges,
         "calibration.levels": model.learner.calibration.levels,
@@ -62,7 +64,9 @@ def load(path: str | Path | None = None) -> DynamicsModel:
             raise ValueError("weights of more than 64 MiB")
         data = (folder / WEIGHTS).read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        if config["task"] != NAME or config["format"] != FORMAT or config["sha256"] != sha256:
+        if config["task"] == NAME and config["format"] != FORMAT:
+            raise ValueError(f"format {config['format']}, where this version reads {FORMAT}: train it again")
+        if config["task"] != NAME or config["sha256"] != sha256:
             raise ValueError("other weights than config.json describes")
         return DynamicsModel(**_fields(config, load_tensors(data)), sha256=sha256)
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
@@ -83,13 +87,14 @@ def _config(model: DynamicsModel, data: bytes) -> dict[str, Any]:
         "actions": list(parts.vocabulary.parts),
         "groups": list(parts.vocabulary.groups),
         "blend": list(parts.blend),
-        "with_action": parts.with_action,
+        "with_action": parts.blind is not None,
         "trust": model.learner.trust,
         "shortest_days": model.learner.shortest_days,
         "effects": {
             "mean": effects.mean,
             "by_action": dict(effects.by_action),
             "by_group": [[a, g, value] for (a, g), value in sorted(effects.by_group.items())],
+            "of_group": dict(effects.of_group),
         },
         "correlation": asdict(model.correlation),
         "births": asdict(model.births),
@@ -109,6 +114,7 @@ def _fields(config: dict[str, Any], tensors: dict[str, NDArray[np.generic]]) -> 
         mean=float(told["mean"]),
         by_action={str(a): float(v) for a, v in told["by_action"].items()},
         by_group={(str(a), str(g)): float(v) for a, g, v in told["by_group"]},
+        of_group={str(g): float(v) for g, v in told["of_group"].items()},
     )
     first, second, third = (float(share) for share in config["blend"])
     ensemble = Ensemble(
@@ -116,9 +122,9 @@ def _fields(config: dict[str, Any], tensors: dict[str, NDArray[np.generic]]) -> 
         effects=effects,
         forest=QuantileForest.from_tensors(part("forest")),
         boosted=BoostedMedian.from_tensors(part("boosted")),
+        blind=BoostedMedian.from_tensors(part("blind")) if config["with_action"] else None,
         trend=ShrunkenTrend.from_tensors(part("trend")),
         blend=(first, second, third),
-        with_action=bool(config["with_action"]),
     )
     trust, shortest = float(config["trust"]), float(config["shortest_days"])
     if not (0.0 <= trust <= 1.0 and math.isfinite(shortest)):

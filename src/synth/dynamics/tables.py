@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from synth.dynamics.births import Seen
 from synth.dynamics.series import FLOOR_MM, Series
 from synth.errors import InputError
 
@@ -18,6 +19,7 @@ Key = tuple[str, ...]
 LARGEST_BYTES = 256 * 2**20
 RECIST = ("study", "patient", "day", "target_lesion_long_diam_mm", "study_arm")
 PDXE = ("Tumor", "ID", "Type", "Arms", "Times", "Volume")
+NEW_LESIONS = ("id", "time0", "time1", "new.lesions")
 MAEVE = ("study_id", "group_name", "animalID", "DAY_OF_STUDY", "TUMOR_VOLUME")
 NOT_EVALUABLE = ("NOT EVALUABLE", "")
 TOO_SMALL = "TOO SMALL TO MEASURE"
@@ -60,6 +62,30 @@ def read_maeve(path: Path) -> list[Series]:
         lines = [(n, r) for n, r in read_lines(file, MAEVE) if r["TUMOR_VOLUME"].strip().upper() not in ("", "NA")]
         found += _collect(file, lines, key, "DAY_OF_STUDY", _volume("TUMOR_VOLUME"))
     return found
+
+
+def read_new_lesions(path: Path) -> list[Seen]:
+    """New lesions of each patient: a line is a time at risk in years, from one event or the beginning to the next.
+
+    The layout of the table `colorectal` in frailtypack (Rondeau et al. 2012, J Stat Softw 47:4).
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for number, line in read_lines(path, NEW_LESIONS):
+        start, stop, event = time_at_risk(line, f"{path.name}, line {number}")
+        count, years = found.get(line["id"], (0.0, 0.0))
+        found[line["id"]] = (count + event, years + stop - start)
+    return [Seen(int(count), years) for count, years in found.values()]
+
+
+def time_at_risk(line: Line, where: str) -> tuple[float, float, float]:
+    """Begin and end in years of a line of `NEW_LESIONS`, and 1 where a new lesion ends it, else 0."""
+    start, stop = (read_number(line[name], where, name) for name in ("time0", "time1"))
+    if stop < start:
+        raise InputError(where, expected="time1 from time0 on", got=f"{stop:g}", fix="correct it")
+    event = read_number(line["new.lesions"], where, "new.lesions")
+    if event not in (0.0, 1.0):
+        raise InputError(f"{where}: new.lesions", expected="0 or 1", got=f"{event:g}", fix="correct it")
+    return start, stop, event
 
 
 def read_lines(path: Path, columns: Sequence[str]) -> list[tuple[int, Line]]:

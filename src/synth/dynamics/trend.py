@@ -53,24 +53,25 @@ class ShrunkenTrend:
     horizon: Float64
 
     @classmethod
-    def fit(cls, asked: Asked, extra: Float64, weight: Float64) -> ShrunkenTrend:
-        """Learn from the questions; `extra` (n, m) are further regressors that vanish at h = 0."""
+    def fit(cls, asked: Asked, extra: Float64, change: Float64, weight: Float64) -> ShrunkenTrend:
+        """Learn the change (n,) of ln mm; `extra` (n, m) are further regressors that vanish at h = 0."""
         horizon = np.array([max(float(np.median(asked.ahead_days)), 1.0)])
         x = _regressors(asked, extra, horizon[0])
         scale = x.std(axis=0) + 1e-9
-        x, y = x / scale, asked.truth - asked.last
+        x = x / scale
         size = weight * np.exp(asked.last - asked.last.mean())
         size = size / size.mean()
         found = np.zeros(x.shape[1])
         for _ in range(ROUNDS):
-            w = size / np.maximum(np.abs(y - x @ found), LEAST_ERROR)
+            w = size / np.maximum(np.abs(change - x @ found), LEAST_ERROR)
             ridge = RIDGE * w.mean() * np.eye(x.shape[1])
-            found = np.linalg.solve(x.T @ (w[:, None] * x) + ridge, x.T @ (w * y))
+            found = np.linalg.solve(x.T @ (w[:, None] * x) + ridge, x.T @ (w * change))
         return cls(found, scale, horizon)
 
     def predict(self, asked: Asked, extra: Float64) -> Float64:
         """(n,) the change of ln mm."""
-        change: Float64 = _regressors(asked, extra, float(self.horizon[0])) / self.scale @ self.coefficients
+        x = _regressors(asked, extra, float(self.horizon[0])) / self.scale
+        change: Float64 = (x * self.coefficients).sum(axis=1)  # not `@`, whose last bits depend on the other rows
         return change
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from synth.action import Plan
 from synth.contracts import Decoder
@@ -167,9 +168,12 @@ class Forecast:
         return np.asarray(total + np.asarray(births))
 
     def typical(self, quantile: float = 0.5) -> int:
-        """The sample whose burden at the last day is at this quantile: one course, not a mean of several."""
-        order = np.argsort(self.burden_ml[:, -1], kind="stable")
-        return int(order[min(int(quantile * self.samples), self.samples - 1)])
+        """The sample that keeps nearest to this quantile: one course, not a mean of several.
+
+        Near in the ranks, among all samples, of its burden and of every lesion's change at each day.
+        """
+        ranks = rankdata(np.concatenate([self.burden_ml, *self.ratios.values()], axis=1), axis=0) - 0.5
+        return int(np.abs(ranks / self.samples - quantile).mean(axis=1).argmin())
 
     @cached_property
     def lesions(self) -> tuple[LesionForecast, ...]:

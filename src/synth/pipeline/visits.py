@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from synth.errors import InputError
 from synth.parse import Parse
 from synth.parse.match import Matching, MatchRules, match, persist_ids
+from synth.pipeline.preflight import preflight, require
 from synth.volume import Volume
 from synth.volume.register import Kind, register
 
@@ -29,7 +31,8 @@ def persistent(
         kind: rigid for images of one scanner, affine where voxel sizes are in doubt.
 
     Raises:
-        InputError: not one image for each parse, or an image on another grid than its parse.
+        InputError: not one image for each parse, an image on another grid than its parse, or one that cannot be read
+            as what it is said to be (`preflight`).
 
     Example:
         >>> from synth.parse import Entity
@@ -74,6 +77,7 @@ def _in_one_world(parses: Sequence[Parse], images: Sequence[Volume], kind: Kind)
         if difference:
             fix = "resample one to the other"
             raise InputError(f"image of visit {number}", expected="the grid of its parse", got=difference, fix=fix)
+        require(replace(each, what=f"visit {number}: {each.what}") for each in preflight(image, parse))
     moved = []
     for parse, image in zip(parses[:-1], images[:-1], strict=True):
         moved.append(parse.replace(geometry=register(image, images[-1], kind).moved(parse.geometry)))

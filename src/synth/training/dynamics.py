@@ -1,10 +1,13 @@
-"""Fitting the dynamics model on growth series, of tables or of phantoms, and measuring it on patients held out."""
+"""Fitting the dynamics model on growth series, of tables or of phantoms, and measuring it on patients held out.
+
+A set in the layout `new_lesions` teaches the hazard of new lesions; without one it is assumed.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from synth.dynamics.births import Births
 from synth.dynamics.boosted import BoostSettings
 from synth.dynamics.forest import ForestSettings
 from synth.dynamics.history import Asked, ask
 from synth.dynamics.learner import Ensemble, Learner, LearnerSettings
 from synth.dynamics.model import Correlation, DynamicsModel
 from synth.dynamics.series import Question, Series, folds_of
-from synth.dynamics.tables import read_maeve, read_recist
+from synth.dynamics.tables import read_maeve, read_new_lesions, read_recist
 from synth.errors import InputError
 from synth.phantom.trajectory import READING_SD, log_mm_of
 from synth.phantom.treated import TreatedSettings, make_treated
@@ -27,6 +31,7 @@ from synth.training.config import TrainConfig
 
 GROUPS = {"recist": "patient", "maeve": "xenograft", "phantoms": "phantom"}
 """What the series of a layout are: courses of patients, mice and phantoms are learned together and kept apart."""
+NEW_LESIONS = "new_lesions"
 PHANTOMS = 300  # patients of a phantom cohort without a limit
 LONGEST_DAYS = 730.0
 Log = Callable[[str], None]
@@ -34,7 +39,7 @@ Log = Callable[[str], None]
 
 def fit_dynamics(config: TrainConfig, folder: Path, *, log: Log) -> dict[str, Any]:
     """Fit, write the weights folder, and return what was measured on held-out patients."""
-    actions = config.model.get("actions", {})
+    actions, births = config.model.get("actions", {}), _births(config)
     series, weights = _series(config, actions)
     asked, weight = _questions(series, weights, int(config.model.get("most_seen", 6)))
     settings = _settings(config)
@@ -42,16 +47,33 @@ def fit_dynamics(config: TrainConfig, folder: Path, *, log: Log) -> dict[str, An
     persistent, facts = _measure(series, asked, weight, settings, config.seed)
     log(f"held-out patients: {facts}")
     learner = Learner.fit(series, asked, settings, weight=weight, seed=config.seed)
-    model = DynamicsModel(learner, group=GROUPS[config.sets[0].layout], correlation=Correlation(persistent=persistent))
-    model.save_pretrained(folder)
-    return {**facts, "persistent": persistent, "trust": learner.trust, "series": len(series), "questions": len(asked)}
+    group, correlation = GROUPS[_of_sizes(config)[0].layout], Correlation(persistent=persistent)
+    DynamicsModel(learner, group=group, correlation=correlation, births=births).save_pretrained(folder)
+    facts |= {"persistent": persistent, "trust": learner.trust}
+    return {**facts, "series": len(series), "questions": len(asked), "births": asdict(births)}
+
+
+def _of_sizes(config: TrainConfig) -> list[SetConfig]:
+    """The sets of growth series; raises InputError where there is none."""
+    found = [settings for settings in config.sets if settings.layout != NEW_LESIONS]
+    if not found:
+        got, fix = f"{NEW_LESIONS} alone", "add a set of growth series"
+        raise InputError("sets", expected=f"one of {sorted(READERS)}", got=got, fix=fix)
+    return found
+
+
+def _births(config: TrainConfig) -> Births:
+    """The hazard of new lesions of all tables of them together; assumed where there is none."""
+    sets = [settings for settings in config.sets if settings.layout == NEW_LESIONS]
+    seen = [each for s in sets for each in read_new_lesions(Path(s.path))[: s.limit or None]]
+    return Births.fit(seen) if sets else Births()
 
 
 def _series(config: TrainConfig, actions: dict[str, str]) -> tuple[list[Series], list[float]]:
     """All series with the class of their action, and the weight of each."""
     series: list[Series] = []
     weights: list[float] = []
-    for settings in config.sets:
+    for settings in _of_sizes(config):
         found = _read(settings)
         unknown = sorted({s.action for s in found} - set(actions))
         if unknown:
@@ -65,7 +87,7 @@ def _series(config: TrainConfig, actions: dict[str, str]) -> tuple[list[Series],
 
 def _read(settings: SetConfig) -> list[Series]:
     if settings.layout not in READERS:
-        expected = f"one of {sorted(READERS)}"
+        expected = f"one of {sorted([*READERS, NEW_LESIONS])}"
         raise InputError("layout", expected=expected, got=settings.layout, fix="correct the config")
     return READERS[settings.layout](Path(settings.path), settings.limit)
 
