@@ -75,3 +75,9 @@ def test_patients_who_are_alike_have_no_frailty_to_speak_of() -> None:
 def test_nothing_is_learned_where_nothing_new_came(seen: list[Seen]) -> None:
     with pytest.raises(InputError, match="some to learn from"):
         Births.fit(seen)
+
+
+@pytest.mark.parametrize("wrong", [{"per_year": 0.0}, {"per_year": float("nan")}, {"frailty": 0.0}, {"patients": -1}])
+def test_a_hazard_that_is_none_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="above 0"):
+        Births(**wrong)

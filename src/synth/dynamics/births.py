@@ -59,13 +59,18 @@ class Births:
 
     Attributes:
         per_year: new lesions a year of a mean patient.
-        frailty: variance of the patients' own factor.
+        frailty: variance of the patients' own factor, above 0.
         patients: how many it was fitted on; 0 where it is assumed.
     """
 
     per_year: float = 0.6
     frailty: float = 1.0
     patients: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.per_year < math.inf and 0.0 < self.frailty < math.inf and self.patients >= 0):
+            got = f"{self.per_year:g} a year, frailty variance {self.frailty:g}, of {self.patients} patients"
+            raise InputError("births", expected="a hazard and a variance above 0", got=got, fix="fit them again")
 
     @classmethod
     def fit(cls, patients: Sequence[Seen]) -> Births:
