@@ -119,8 +119,9 @@ def test_the_typical_course_is_typical_of_every_lesion_and_of_their_sum(made: Fo
         above = (values > values[middle]).mean(axis=0)
         assert (below[1:] < 0.75).all()
         assert (above[1:] < 0.75).all()
-    low, median, high = (made.burden_ml[n, -1] for n in courses.values())
-    assert low < median < high
+    for quantile, sample in courses.items():
+        share = (made.burden_ml[:, -1] < made.burden_ml[sample, -1]).mean()
+        assert abs(share - quantile) <= 0.05 + 1 / made.samples
     assert made.typical() == middle
 
 

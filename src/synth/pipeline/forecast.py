@@ -38,6 +38,7 @@ LEVEL = 0.9
 MOST_SAMPLES, MOST_DAYS, FARTHEST_DAY = 1000, 50, 3653.0
 LOOK_DAYS = 28.0  # how often a course is looked at where it is compared with another
 LEAST_MM = 1.0  # no outline of a smaller ball can be told from noise
+NEAR = 0.05  # share of the samples, in rank, that the burden of a typical course may be off by
 MOST_SITES = 50  # new lesions that are placed; a sample with more keeps the first
 
 
@@ -168,12 +169,15 @@ class Forecast:
         return np.asarray(total + np.asarray(births))
 
     def typical(self, quantile: float = 0.5) -> int:
-        """The sample that keeps nearest to this quantile: one course, not a mean of several.
+        """A sample whose burden at the last day is near this quantile: one course, not a mean of several.
 
-        Near in the ranks, among all samples, of its burden and of every lesion's change at each day.
+        Of those within a twentieth of the samples the one whose burden and lesions keep nearest to it at every day.
         """
+        last = len(self.days) - 1
         ranks = rankdata(np.concatenate([self.burden_ml, *self.ratios.values()], axis=1), axis=0) - 0.5
-        return int(np.abs(ranks / self.samples - quantile).mean(axis=1).argmin())
+        off = np.abs(ranks / self.samples - quantile)
+        near = off[:, last] <= max(NEAR, off[:, last].min())
+        return int(np.where(near, off.mean(axis=1), np.inf).argmin())
 
     @cached_property
     def lesions(self) -> tuple[LesionForecast, ...]:
