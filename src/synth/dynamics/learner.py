@@ -73,7 +73,8 @@ class Ensemble:
         """Learn from the questions, each with a weight."""
         used = sorted(set(asked.series.tolist()))
         vocabulary = Vocabulary.of([series[i] for i in used], with_action=settings.with_action)
-        told = _Told.of(vocabulary, series, asked, cross_fitted(series, asked, seed), settings.with_action)
+        effects = cross_fitted(series, asked, seed) if settings.with_action else None
+        told = _Told.of(vocabulary, series, asked, effects)
         y = asked.truth - asked.last
         boosted = BoostedMedian.fit(told.all, y, weight, settings.boost, seed=seed)
         blind = BoostedMedian.fit(told.patient, y, weight, settings.boost, seed=seed) if settings.with_action else None
@@ -90,8 +91,8 @@ class Ensemble:
 
     def predict(self, series: Sequence[Series], asked: Asked) -> Predicted:
         """The distribution for each question."""
-        effects = self.effects.of(series, asked)
-        told = _Told.of(self.vocabulary, series, asked, effects, self.blind is not None)
+        effects = None if self.blind is None else self.effects.of(series, asked)
+        told = _Told.of(self.vocabulary, series, asked, effects)
         cdf = self.forest.distribution(told.all)
         median, boosted = invert(cdf, self.forest.grid, np.array([0.5]))[:, 0], self.boosted.predict(told.all)
         three = (median, boosted, self.trend.predict(asked, told.drift) + _added(boosted, self.blind, told))
@@ -113,12 +114,10 @@ class _Told:
     drift: Float64
 
     @classmethod
-    def of(
-        cls, vocabulary: Vocabulary, series: Sequence[Series], asked: Asked, effects: Float64, with_action: bool
-    ) -> _Told:
-        """Without the action, all is the patient, and no effects are told."""
+    def of(cls, vocabulary: Vocabulary, series: Sequence[Series], asked: Asked, effects: Float64 | None) -> _Told:
+        """Without effects, where the action is not told, all is the patient."""
         named = vocabulary.encode(series)[asked.series]
-        if not with_action:
+        if effects is None:
             plain = np.concatenate([asked.history, named], axis=1)
             return cls(plain, plain, np.zeros((len(asked), 0)))
         given, group = effects[:, GIVEN], effects[:, GROUP]
