@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from synth.errors import InputError
 from synth.parse import VOCABULARY, Presence
+from synth.parse.derive.appearance import measured_appearance
 from synth.phantom import LesionSpec, Phantom, PhantomSpec, anatomy, make, sample_spec
 from synth.phantom.asked import asked_spec
 from synth.phantom.names import LABEL_ORDER
@@ -159,6 +160,25 @@ def test_lesions_lie_in_their_organs_with_the_size_and_the_look_asked_for() -> N
     readings = {a.type: a.value for a in parse.attributes_of(cyst.id)}
     assert readings["attenuation_class"] == "fluid"
     assert readings["enhancement_pattern"] == "none"
+
+
+def test_what_is_read_of_a_lesion_is_its_mean_and_not_its_core() -> None:
+    """A bright rim is a part of the lesion: declared is what the vocabulary says, the mean over the whole."""
+    lesions = (LesionSpec("metastasis", "liver", 40.0), LesionSpec("liver_hemangioma", "liver", 36.0))
+    spec = dataclasses.replace(PLAIN, phase="arterial", phases=("unenhanced", "arterial"), lesions=lesions)
+    one = phantom(6, spec)
+    plain = phantom(6, dataclasses.replace(spec, phase="unenhanced"))
+    for name, core_rise in (("metastasis", 8.0), ("liver_hemangioma", 13.0)):
+        (lesion,) = one.parse.by_name(name)
+        (rise,) = [float(a.value) for a in one.parse.attributes_of(lesion.id) if a.type == "enhancement"]
+        seen = [
+            measured_appearance(p.parse, lesion, p.phases[phase])["mean_attenuation"]
+            for p, phase in ((one, "arterial"), (plain, "unenhanced"))
+        ]
+        assert rise == pytest.approx(seen[0] - seen[1], abs=3.0)
+        assert rise >= core_rise
+        assert (rise > core_rise + 10) is (name == "liver_hemangioma")  # its nodules are much of it, a rim is not
+    assert not [a for a in plain.parse.attributes if a.type == "enhancement"]
 
 
 def test_a_lesion_changes_the_image_only_where_it_is() -> None:

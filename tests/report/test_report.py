@@ -108,6 +108,9 @@ def test_the_folder_holds_what_the_findings_name(report, tmp_path):
     told = findings.flagged[0].counterfactual
     assert read_volume(tmp_path / "audit" / told.with_entity, modality="CT").shape == report.on_grid.shape
     assert (tmp_path / "audit" / told.without_entity).exists()
+    left_out = findings.missing[0]
+    for name in (left_out.with_entity, left_out.without_entity):
+        assert read_volume(tmp_path / "audit" / name, modality="CT").shape == report.on_grid.shape
 
 
 def test_what_was_drawn_says_so_in_its_header(report, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from synth.errors import SynthError
 from synth.report import niivue as niivue_module
 from synth.report import report_html
-from synth.report.inline import inline_labels, inline_volume, redrawn, viewer_grid
+from synth.report.inline import close_up, inline_labels, inline_volume, viewer_grid
 from synth.report.niivue import niivue
 from synth.report.viewer import viewer_data
 from synth.volume import Geometry, Mask, Volume, read_volume
@@ -189,16 +189,20 @@ def test_what_the_viewer_shows_is_what_was_audited(report, tmp_path):
 
 
 def test_a_counterfactual_differs_from_the_image_inside_its_region_only(report):
-    examined = report.examined[report.findings.flagged[0].id].examined
-    with_it, without = redrawn(report.on_grid, examined.contrast)
+    renders = report.renders(report.findings.flagged[0].id)
+    with_it, without = close_up(renders)
     start = np.rint(report.on_grid.geometry.voxel(with_it.geometry.world((0, 0, 0)))).astype(int)
     window = tuple(slice(s, s + n) for s, n in zip(start, with_it.shape, strict=True))
-    region = np.zeros(report.on_grid.shape, bool)
-    region[examined.contrast.box] = examined.contrast.region
     for drawn in (with_it, without):
         changed = drawn.array != report.on_grid.array[window]
         assert changed.any()
-        assert not (changed & ~region[window]).any()
+        assert not (changed & ~renders.region.dense()[window]).any()
+
+
+def test_what_is_missing_is_shown_with_it_and_without_it(report):
+    places = viewer_data(report)["places"]
+    for finding in report.missing:
+        assert {"with", "without"} <= set(places[f"region:{finding.id}"])
 
 
 def test_a_large_noisy_image_stays_small_in_the_page():

@@ -22,17 +22,21 @@ from synth.phantom.scanner import scan
 from synth.phantom.scene import Scene
 from synth.phantom.sdf import Field
 from synth.phantom.solid import draw_gallbladder, draw_kidneys, draw_liver, draw_pancreas, draw_spleen, liver_segments
-from synth.phantom.spec import LOBES, PhantomSpec, sample_spec
+from synth.phantom.spec import LOBES, UNENHANCED, PhantomSpec, sample_spec
 from synth.phantom.spine import draw_spine
 from synth.phantom.vessels import draw_crura, draw_great_vessels, draw_mesentery, draw_portal
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Images (HU, by phase) and masks by entity id on one grid; one mask may lie inside another."""
+    """Images (HU, by phase) and masks by entity id on one grid; one mask may lie inside another.
+
+    `noise_free` is what was scanned for the primary phase and without contrast medium, before kernel, noise and table.
+    """
 
     grid: Grid
     images: Mapping[str, Real]
+    noise_free: Mapping[str, Real]
     masks: Mapping[str, np.ndarray]
     spec: PhantomSpec
     seed: int
@@ -55,8 +59,10 @@ def anatomy(
     patient = Patient(seed, spec)
     grid = field_of_view(patient, spacing_mm, shape)
     scene = draw(patient, grid)
-    images = {phase: scan(scene, render(scene, phase), phase) for phase in spec.phases}
-    return Anatomy(grid, images, _masks(scene), spec, seed, scene.lesions)
+    noise_free = {phase: render(scene, phase) for phase in {*spec.phases, UNENHANCED}}
+    images = {phase: scan(scene, noise_free[phase], phase) for phase in spec.phases}
+    kept = {phase: noise_free[phase] for phase in (spec.phase, UNENHANCED)}
+    return Anatomy(grid, images, kept, _masks(scene), spec, seed, scene.lesions)
 
 
 _VIEW_Z = {

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from synth.parse import Attribute, BodyRegion, Circumstance, Entity, Modality, Parse, Phase, Presence
+from synth.parse.derive.appearance import measured_appearance
 from synth.phantom.anatomy import Anatomy, anatomy
 from synth.phantom.intensity import Palette
 from synth.phantom.lesions import Lesion
 from synth.phantom.patient import Patient
 from synth.phantom.relations import declared
-from synth.phantom.spec import PhantomSpec
+from synth.phantom.spec import UNENHANCED, PhantomSpec
 from synth.volume import Geometry, Mask, Volume
 
-GENERATOR = "synth phantom 1"
-"""Name and version of the generator: the version changes when the same seed gives another patient."""
+GENERATOR = "synth phantom 2"
+"""Name and version of the generator: the version changes when the same seed gives another image or another parse."""
 
 LEAST_VOXELS = 3
 _REGION_OF = {
@@ -72,10 +73,9 @@ def _parse(drawn: Anatomy, geometry: Geometry, image_sha256: str) -> Parse:
     masks = {id: Mask.from_dense(inside) for id, inside in drawn.masks.items()}
     masks = {id: mask for id, mask in masks.items() if mask.voxels >= (1 if id in _ids(drawn) else LEAST_VOXELS)}
     lesions = {lesion.id: lesion for lesion in drawn.lesions if lesion.id in masks}
-    entities = [*_entities(drawn, masks, lesions)]
-    return Parse(
-        entities,
-        tuple(_attributes(drawn, masks, lesions)),
+    parse = Parse(
+        tuple(_entities(drawn, masks, lesions)),
+        (),
         declared(masks, {id: lesion.organ for id, lesion in lesions.items()}),
         geometry=geometry,
         circumstance=Circumstance(
@@ -89,6 +89,7 @@ def _parse(drawn: Anatomy, geometry: Geometry, image_sha256: str) -> Parse:
         ),
         masks=masks,
     )
+    return parse.replace(attributes=tuple(_attributes(drawn, parse, lesions)))
 
 
 def _ids(drawn: Anatomy) -> set[str]:
@@ -107,24 +108,26 @@ def _regions(masks: Mapping[str, Mask]) -> tuple[BodyRegion, ...]:
     return tuple(BodyRegion(region) for region, names in _REGION_OF.items() if any(n in masks for n in names))
 
 
-def _attributes(drawn: Anatomy, masks: Mapping[str, Mask], lesions: Mapping[str, Lesion]) -> Iterator[Attribute]:
+def _attributes(drawn: Anatomy, parse: Parse, lesions: Mapping[str, Lesion]) -> Iterator[Attribute]:
     spec = drawn.spec
-    if "liver" in masks:
+    if "liver" in parse:
         yield Attribute(entity="liver", type="steatosis_grade", value=spec.steatosis)
         state = "cirrhotic" if spec.liver == "cirrhotic" else "normal" if spec.steatosis == "S0" else "steatotic"
         yield Attribute(entity="liver", type="parenchyma", value=state)
     palette = Palette(Patient(drawn.seed, spec), drawn.lesions)
+    plain, unenhanced = (
+        Volume(drawn.noise_free[phase], parse.geometry, "CT", "HU") for phase in (spec.phase, UNENHANCED)
+    )
     for lesion in lesions.values():
-        yield from _reading(lesion, palette, spec)
+        seen = measured_appearance(parse, parse.entity(lesion.id), plain, unenhanced=unenhanced)
+        yield from _reading(lesion, seen["mean_attenuation"], seen["enhancement"], palette, spec)
 
 
-def _reading(lesion: Lesion, palette: Palette, spec: PhantomSpec) -> Iterator[Attribute]:
-    """What a radiologist who knew the truth would say of a lesion."""
-    core = f"lesion/{lesion.id}/core"
+def _reading(lesion: Lesion, hu: float, rise: float, palette: Palette, spec: PhantomSpec) -> Iterator[Attribute]:
+    """What a radiologist who knew the truth would say of a lesion of that mean and rise, HU, measured without noise."""
     host = {"liver": "liver", "gallbladder": "bile"}.get(
         lesion.organ, "lung" if "lung" in lesion.organ else "kidney_cortex"
     )
-    hu = palette.mean(core, spec.phase)
     readings: dict[str, float | str] = {
         "margin": lesion.margin,
         "attenuation_class": _attenuation(lesion.name, hu, palette.mean(host, spec.phase)),
@@ -140,8 +143,7 @@ def _reading(lesion: Lesion, palette: Palette, spec: PhantomSpec) -> Iterator[At
         readings["bosniak"] = "I"
     for kind, value in readings.items():
         yield Attribute(entity=lesion.id, type=kind, value=value)
-    rise = hu - palette.mean(core, "unenhanced")
-    if spec.phase != "unenhanced":
+    if spec.phase != UNENHANCED:
         yield Attribute(entity=lesion.id, type="enhancement", value=round(rise, 1), phase=Phase(spec.phase))
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from synth.errors import InputError
 
-PHASES = ("unenhanced", "arterial", "portal_venous", "delayed")
+UNENHANCED = "unenhanced"
+PHASES = (UNENHANCED, "arterial", "portal_venous", "delayed")
 REMOVABLE = ("kidney_left", "kidney_right", "gallbladder", "spleen")
 VIEWS = ("torso", "abdomen_pelvis", "abdomen", "chest_abdomen")
 STEATOSIS = ("S0", "S1", "S2", "S3")

@@ -36,6 +36,7 @@ from synth.pipeline.audit_elsewhere import audit_elsewhere
 from synth.pipeline.audit_entities import AuditedEntity, audit_entities
 from synth.pipeline.audit_extent import audit_extents
 from synth.pipeline.audit_search import FoundRegion, search_regions
+from synth.pipeline.counterfactuals import Counterfactuals, Renders, from_contrast
 from synth.pipeline.preflight import ModelRequirements, preflight, require
 from synth.pipeline.prior_alignment import PriorVisit
 from synth.pipeline.prior_visit import know
@@ -47,7 +48,7 @@ from synth.residual.drift import FACT, drift_messages
 from synth.residual.findings import Findings, Message
 from synth.residual.held_out import HeldOut, render_held_out
 from synth.residual.judge import AuditModel, Judge
-from synth.volume import Volume, resample
+from synth.volume import Volume, resample, resample_mask
 from synth.volume.tissue import body_mask
 
 Advance = Callable[..., None]
@@ -64,6 +65,8 @@ LIMITS = (
     "Regions reported as missing are places that the parse does not explain; they need not be disease.",
     "p-values hold for images like those of the calibration; another scanner, phase or body region can mislead them.",
 )
+
+DRAWN_AT_MOST = 12  # findings of each kind that are drawn with them and without them, the strongest first
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,6 @@ class AuditOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Renders:
-    """What the decoder draws in the place of one entity, under the parse and under the parse without it."""
-
-    with_entity: Volume
-    without_entity: Volume
-
-
-@dataclass(frozen=True, eq=False)
 class AuditReport:
     """What an audit found, and the images that show it.
 
@@ -118,7 +113,8 @@ class AuditReport:
         image, parse: the input.
         on_grid: the image on the decoder's grid; render, residual: the held-out prediction (HU) and the standardised
             difference on that grid, None when the search was left out.
-        entities: what was examined, with the renders with and without each; regions: what the search brought up.
+        examined: the entities that were asked about; regions: what the search brought up.
+        counterfactuals: draws what is wrong with it and without it, when it is asked for.
     """
 
     findings: Findings
@@ -129,6 +125,7 @@ class AuditReport:
     residual: Volume | None
     examined: Mapping[str, AuditedEntity] = field(default_factory=dict)
     regions: Mapping[str, FoundRegion] = field(default_factory=dict)
+    counterfactuals: Counterfactuals | None = None
 
     @property
     def entities(self) -> Sequence[Any]:
@@ -141,20 +138,24 @@ class AuditReport:
         return self.findings.missing or []
 
     def renders(self, id: str) -> Renders | None:
-        """The image around an examined entity with its place redrawn, where the decoder gave its renders."""
+        """The image around an examined entity, redrawn with it and without it: of what is wrong as `counterfactuals`
+        has it, of anything else by the way, from the evidence."""
+        if self.counterfactuals is not None and id in {f.id for f in self.findings.flagged[:DRAWN_AT_MOST]}:
+            return self.counterfactuals.of_entity(id) if id in self.counterfactuals.parse.masks else None
         examined = self.examined[id].examined if id in self.examined else None
-        if examined is None:
-            return None
-        contrast = examined.contrast
-        if contrast.with_parse is None or contrast.with_alternative is None:
-            return None
+        return None if examined is None else from_contrast(self.on_grid, examined.contrast)
 
-        def painted(values: NDArray[np.float32]) -> Volume:
-            array = self.on_grid.array.copy()
-            array[contrast.box][contrast.region] = values[contrast.region]
-            return self.on_grid.with_array(array)
-
-        return Renders(painted(contrast.with_parse), painted(contrast.with_alternative))
+    def renders_of_region(self, id: str) -> Renders | None:
+        """The image around a region that the search brought up, with the proposed entity in it and without."""
+        region = self.regions.get(id)
+        if region is None:
+            return None
+        called = {f.id for f in self.missing[:DRAWN_AT_MOST]}
+        found = region.finding
+        if self.counterfactuals is None or id not in called or found.name is None:
+            return from_contrast(self.on_grid, region.tried.contrast)
+        mask = resample_mask(region.mask, self.image.geometry, self.on_grid.geometry)
+        return None if mask.is_empty else self.counterfactuals.of_region(id, found.name, mask, found.located_in)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the content of `findings.json`."""
@@ -260,6 +261,7 @@ def audit(
         residual=None if held_out is None else _residual_volume(small, held_out),
         examined={a.finding.id: a for a in audited if a.examined is not None},
         regions={r.finding.id: r for r in regions or ()},
+        counterfactuals=Counterfactuals(last, declared, population, options.seed),
     )
 
 

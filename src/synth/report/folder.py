@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from synth.pipeline.audit import AuditReport
+from synth.pipeline.counterfactuals import Renders
 from synth.report import place
 from synth.report.page import report_html
 from synth.report.place import whole_folder
@@ -37,10 +38,11 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
 def _write(report: AuditReport, folder: Path) -> Findings:
     seed, decoder = report.findings.seed, report.findings.provenance["decoder"]
     made_up = f"held-out render, {decoder} decoder, seed {seed}"
+    drawn = f"{decoder} decoder, seed {seed}"
     if report.render is not None and report.residual is not None:
         write_volume(report.render, folder / "render.nii.gz", synthetic=made_up)
         write_volume(report.residual, folder / "residual.nii.gz", synthetic=f"residual against {made_up}")
-    findings = _with_masks(report, _with_counterfactuals(report, report.findings, folder, made_up), folder)
+    findings = _with_masks(report, _with_counterfactuals(report, report.findings, folder, drawn), folder)
     (folder / FINDINGS).write_text(
         json.dumps(findings.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8"
     )
@@ -49,29 +51,29 @@ def _write(report: AuditReport, folder: Path) -> Findings:
     return findings
 
 
-def _with_counterfactuals(report: AuditReport, findings: Findings, folder: Path, made_up: str) -> Findings:
-    """Renders with and without each flagged entity, on the decoder's grid."""
-    names = {}
-    for finding in findings.flagged:
-        renders = report.renders(finding.id)
+def _with_counterfactuals(report: AuditReport, findings: Findings, folder: Path, drawn_by: str) -> Findings:
+    """Renders with and without each flagged entity and each missing finding, on the decoder's grid."""
+    flagged = {f.id for f in findings.flagged}
+
+    def written(id: str, renders: Renders | None) -> dict[str, str]:
         if renders is None:
-            continue
-        files = {
-            "with_entity": f"counterfactuals/{finding.id}_with.nii.gz",
-            "without_entity": f"counterfactuals/{finding.id}_without.nii.gz",
-        }
-        write_volume(renders.with_entity, folder / files["with_entity"], synthetic=f"with {finding.id}, {made_up}")
-        write_volume(
-            renders.without_entity, folder / files["without_entity"], synthetic=f"without {finding.id}, {made_up}"
-        )
-        names[finding.id] = files
+            return {}
+        pair = {"with": renders.with_entity, "without": renders.without_entity}
+        files = {how: f"counterfactuals/{id}_{how}.nii.gz" for how in pair}
+        for how, drawn in pair.items():
+            write_volume(drawn, folder / files[how], synthetic=f"{how} {id}, {drawn_by}")
+        return {f"{how}_entity": file for how, file in files.items()}
+
     entities = []
-    for finding in findings.entities:
-        told = finding.counterfactual
-        if finding.id in names and told is not None:
-            finding = finding.model_copy(update={"counterfactual": told.model_copy(update=names[finding.id])})
-        entities.append(finding)
-    return findings.model_copy(update={"entities": entities})
+    for entity in findings.entities:
+        told = entity.counterfactual
+        if entity.id in flagged and told is not None:
+            files = written(entity.id, report.renders(entity.id))
+            entity = entity.model_copy(update={"counterfactual": told.model_copy(update=files)})
+        entities.append(entity)
+    missing = [m.model_copy(update=written(m.id, report.renders_of_region(m.id))) for m in findings.missing or ()]
+    told_missing = {} if findings.missing is None else {"missing": missing}
+    return findings.model_copy(update={"entities": entities, **told_missing})
 
 
 def _with_masks(report: AuditReport, findings: Findings, folder: Path) -> Findings:

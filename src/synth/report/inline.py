@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.contracts import Contrast
-from synth.volume import Geometry, Mask, Volume, bounding_slices, resample, resample_labels, write_labels, write_volume
+from synth.pipeline.counterfactuals import Renders
+from synth.volume import Geometry, Mask, Volume, resample, resample_labels, write_labels, write_volume
 
 MOST_VOXELS = 3_000_000  # of a volume in the page: about 5 MB as text
 COARSER = 1.1
@@ -81,25 +81,10 @@ def step_of(volume: Volume) -> float:
     return max(high - low, 1e-6) / 2000.0
 
 
-def redrawn(image: Volume, contrast: Contrast) -> tuple[Volume, Volume] | None:
-    """The image around the region of a contrast, the region drawn under the parse and under the alternative.
-
-    `image` is on the decoder's grid. None where the decoder gave no renders.
-    """
-    inside = bounding_slices(contrast.region)
-    if contrast.with_parse is None or contrast.with_alternative is None or inside is None:
-        return None
-    around = tuple(
-        slice(max(0, b.start + s.start - MARGIN_VOXELS), min(n, b.start + s.stop + MARGIN_VOXELS))
-        for b, s, n in zip(contrast.box, inside, image.shape, strict=True)
-    )
-
-    def drawn(values: NDArray[np.float32]) -> Volume:
-        array = image.array.copy()
-        array[contrast.box][contrast.region] = values[contrast.region]
-        return image.with_array(array).cropped((around[0], around[1], around[2]))
-
-    return drawn(contrast.with_parse), drawn(contrast.with_alternative)
+def close_up(renders: Renders) -> tuple[Volume, Volume]:
+    """The two images of a finding, cut to what was redrawn."""
+    around = renders.region.padded_slices(MARGIN_VOXELS)
+    return renders.with_entity.cropped(around), renders.without_entity.cropped(around)
 
 
 def _text(path: Path) -> str:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from synth.pipeline.audit import AuditReport
+from synth.pipeline.counterfactuals import Renders
 from synth.report.figures import Line, Window, diverging, figure, grey, window_for
 from synth.report.planes import AXIAL, CORONAL, PLANES, Plane, Point, cut, outline
 from synth.report.viewer import Script, key_of, own_code, viewer
@@ -99,8 +100,10 @@ def _entity_cards(report: AuditReport, findings: Iterable[EntityFinding]) -> lis
         mask, focus = report.parse.masks[finding.id], _point(finding.focus_mm)
         css = "flagged" if finding in report.findings.flagged else "fine"
         window = window_for(report.image, mask.values(report.image.array))
-        panels = _panels(report, focus, mask, report.parse.geometry, css, window)
-        cards.append(Card(finding, panels, _pair(report, finding, mask, focus, css, window), window.label))
+        geometry = report.parse.geometry
+        panels = _panels(report, focus, mask, geometry, css, window)
+        pair = _pair(report, report.renders(finding.id), finding.id, mask, geometry, focus, css, window)
+        cards.append(Card(finding, panels, pair, window.label))
     return cards
 
 
@@ -109,8 +112,11 @@ def _missing_cards(report: AuditReport, findings: Iterable[MissingFinding]) -> l
     for finding in findings:
         region = report.regions[finding.id]
         window = window_for(report.image, region.mask.values(report.image.array))
-        panels = _panels(report, _point(finding.focus_mm), region.mask, report.image.geometry, "missing", window)
-        cards.append(Card(finding, panels, None, window.label))
+        mask, geometry, focus = region.mask, report.image.geometry, _point(finding.focus_mm)
+        panels = _panels(report, focus, mask, geometry, "missing", window)
+        renders, name = report.renders_of_region(finding.id), finding.name or finding.id
+        pair = _pair(report, renders, name, mask, geometry, focus, "missing", window)
+        cards.append(Card(finding, panels, pair, window.label))
     return cards
 
 
@@ -139,23 +145,29 @@ def _panel(report: AuditReport, plane: Plane, lines: Sequence[Line], mark: Point
 
 
 def _pair(
-    report: AuditReport, finding: EntityFinding, mask: Mask, focus: Point, css: str, window: Window
+    report: AuditReport,
+    renders: Renders | None,
+    name: str,
+    mask: Mask,
+    geometry: Geometry,
+    focus: Point,
+    css: str,
+    window: Window,
 ) -> Pair | None:
     """Close-ups in the axial plane; the decoder's answer is shown inside the hidden region, the image around it."""
-    renders = report.renders(finding.id)
     if renders is None:
         return None
-    low, high = _close_box(mask, report.parse.geometry, focus)
+    low, high = _close_box(mask, geometry, focus)
     plane = Plane.through(AXIAL, focus, low, high, CLOSE_PIXEL_MM)
-    lines = [Line(outline(mask, report.parse.geometry, plane), css)]
+    lines = [Line(outline(mask, geometry, plane), css)]
 
     def draw(volume: Volume, what: str) -> Markup:
         return figure(grey(cut(volume, plane, fill=window.low), window), plane, lines, mark=None, label=what)
 
     return Pair(
-        draw(report.image, f"input around {finding.id}"),
-        draw(renders.with_entity, f"rendered with {finding.id}"),
-        draw(renders.without_entity, f"rendered without {finding.id}"),
+        draw(report.image, f"input around {name}"),
+        draw(renders.with_entity, f"rendered with {name}"),
+        draw(renders.without_entity, f"rendered without {name}"),
     )
 
 

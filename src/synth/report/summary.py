@@ -120,6 +120,10 @@ def _name(finding: Found) -> str:
     return plain(f"{finding.name or 'region'} {finding.where}")
 
 
+def _drawn(finding: Found) -> str:
+    return finding.id if isinstance(finding, EntityFinding) else finding.name or "it"
+
+
 def _colour(finding: Found) -> str:
     return {"#ff5346": "#b8322a", "#ffae1f": "#a8650a", "#35c493": "#1c7558"}.get(_line(finding), SOFT)
 
@@ -138,9 +142,13 @@ def _pictures(report: AuditReport, finding: Found) -> Iterable[tuple[Image.Image
     plane = Plane.through(AXIAL, (x, y, z), low, high, 2 * CLOSE_MM / PICTURE)
     curves = outline(mask, geometry, plane)
     yield _picture(report.image, plane, window, curves, _line(finding)), "input"
-    pair = report.renders(finding.id) if isinstance(finding, EntityFinding) else None
+    entity = isinstance(finding, EntityFinding)
+    pair = report.renders(finding.id) if entity else report.renders_of_region(finding.id)
     if pair is not None:
-        yield _picture(pair.with_entity, plane, window, curves, _line(finding)), f"rendered with {plain(finding.id)}"
+        yield (
+            _picture(pair.with_entity, plane, window, curves, _line(finding)),
+            f"rendered with {plain(_drawn(finding))}",
+        )
         yield _picture(pair.without_entity, plane, window, curves, _line(finding)), "rendered without"
     elif report.render is not None and report.residual is not None:
         yield _picture(report.render, plane, window, curves, _line(finding)), "render"

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from synth.contracts import Contrast
 from synth.errors import SynthError
 from synth.parse import Kind
 from synth.pipeline.audit import AuditReport
+from synth.pipeline.counterfactuals import Renders
 from synth.report.figures import BONE, LUNG, SOFT_TISSUE, Window, window_for
-from synth.report.inline import inline_labels, inline_volume, redrawn, step_of, viewer_grid
+from synth.report.inline import close_up, inline_labels, inline_volume, step_of, viewer_grid
 from synth.report.niivue import niivue
 from synth.report.words import badge
 from synth.residual.findings import EntityFinding, MissingFinding, Verdict
@@ -156,10 +156,9 @@ def _places(report: AuditReport, step: float) -> Iterator[tuple[str, Mapping[str
         if at is None:
             continue
         place: dict[str, Any] = {"at": at, "name": _name(finding), "window": _window(report, finding)}
-        contrast = _contrast(report, finding)
-        pair = None if contrast is None or room <= 0 else redrawn(report.on_grid, contrast)
-        if pair is not None:
-            with_it, without = (inline_volume(v, step, synthetic="counterfactual") for v in pair)
+        renders = _renders(report, finding) if room > 0 else None
+        if renders is not None:
+            with_it, without = (inline_volume(v, step, synthetic="counterfactual") for v in close_up(renders))
             room -= len(with_it.data) + len(without.data)
             place |= {"with": with_it.to_json(), "without": without.to_json()}
         yield key, place
@@ -197,12 +196,11 @@ def _name(finding: EntityFinding | MissingFinding) -> str:
     return f"{finding.name or 'region'} {finding.where}".replace("_", " ")
 
 
-def _contrast(report: AuditReport, finding: EntityFinding | MissingFinding) -> Contrast | None:
+def _renders(report: AuditReport, finding: EntityFinding | MissingFinding) -> Renders | None:
     """Of an entity: with it and without it. Of a region: with the proposed entity added, and without."""
     if isinstance(finding, MissingFinding):
-        return report.regions[finding.id].tried.contrast if finding.id in report.regions else None
-    examined = report.examined[finding.id].examined if finding.id in report.examined else None
-    return None if examined is None else examined.contrast
+        return report.renders_of_region(finding.id)
+    return report.renders(finding.id)
 
 
 def _windows(report: AuditReport) -> tuple[Window, ...]:

@@ -174,6 +174,8 @@ class MissingFinding(Finding):
     peak: float | None = Field(None, description="largest smoothed standardised residual, where it was looked at")
     mean_hu: float
     mask: str | None = Field(None, description="file with the proposed outline")
+    with_entity: str | None = Field(None, description="file with the render of the parse with the proposed entity")
+    without_entity: str | None = Field(None, description="file with the render of the parse without it")
     reason: str
     evidence: dict[str, float] = Field(default_factory=dict)
     attributes: list[dict[str, JsonValue]] | None = None
