@@ -117,6 +117,7 @@ def verdicts(rows: list[Row]) -> Iterable[str]:
     yield f"\n| family | severity | n | {titles} |\n" + "|---" * (3 + len(columns)) + "|\n"
     for family, severity in _families(rows):
         of = [r for r in rows if (r["group"].get("family"), r["group"].get("severity")) == (family, severity)]
+        of = [r for r in of if "task" not in r["group"]]
         found = [[r for r in of if (r["method"], r["metric"]) == c] for c in columns]
         cells = " | ".join(_with_interval(r[0]) if r and r[0]["value"] is not None else "" for r in found)
         yield f"| {family} | {severity} | {found[0][0]['n']} | {cells} |\n"
@@ -125,7 +126,8 @@ def verdicts(rows: list[Row]) -> Iterable[str]:
     yield "|---" * (2 + len(given)) + "|\n"
     for expected, shares, n in _confusion(rows):
         yield f"| {expected} | {n} | " + " | ".join(f"{shares[g]:.2f}" if g in shares else "" for g in given) + " |\n"
-    yield from plain([r for r in rows if "family" not in r["group"] and r["metric"] != "share"])
+    rest = [r for r in rows if r["metric"] != "share"]
+    yield from plain([r for r in rest if "family" not in r["group"] or "task" in r["group"]])
 
 
 def _families(rows: list[Row]) -> list[tuple[str, str]]:

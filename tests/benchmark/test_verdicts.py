@@ -150,7 +150,8 @@ def _true(patient: object, *verdicts: str, score: float = 2.0) -> AuditLine:
 
 
 def _value(rows: list[Row], metric: str, method: str = "ours", **group: str) -> float:
-    (found,) = [r for r in rows if r.metric == metric and r.method == method and group.items() <= r.group.items()]
+    alike = [r for r in rows if r.metric == metric and r.method == method and group.items() <= r.group.items()]
+    (found,) = [r for r in alike if r.group.get("task") == group.get("task")]
     return found.value
 
 
@@ -198,6 +199,7 @@ def test_what_was_left_out_is_found_by_a_region_on_its_place_alone() -> None:
     assert _value(rows, "detected", family="delete") == pytest.approx(2 / 3)
     assert _value(rows, "false_findings") == 0.0
     assert _value(rows, "auroc", family="delete") == pytest.approx((1 + 0.5 + 0) / 3)
+    assert _value(rows, "auroc", family="delete", task="scan") == pytest.approx((1 + 0.5 + 1) / 3)
     assert confusion(lines)["missing"] == {"missing": 1, "none": 2}
 
 

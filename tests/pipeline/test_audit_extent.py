@@ -46,7 +46,7 @@ def _audited(parse: Parse, verdict: Verdict = Verdict.supported) -> list[Audited
 
 
 def _extents(phantom: Phantom, parse: Parse, audited: Sequence[AuditedEntity], prior: IntensityPrior):
-    found = audit_extents(phantom.image, parse, parse, audited, prior, alpha=0.1)
+    found = audit_extents(phantom.image, parse, parse, audited, prior, Population.load(), alpha=0.1)
     return {a.finding.id: a.finding for a in found}
 
 
@@ -87,12 +87,23 @@ def test_an_organ_cut_in_two_is_wrong_with_any_population(phantom: Phantom, worl
     assert wrong == {e.entity for e in fault.record.expected}
 
 
+def test_an_organ_that_took_in_its_neighbour_is_wrong_with_any_population(phantom: Phantom, world) -> None:
+    masks = phantom.parse.masks
+    less = phantom.parse.without("spleen")
+    merged = less.with_mask("kidney_left", masks["kidney_left"] | masks["spleen"])
+    for parse, wrong in ((merged, {"kidney_left"}), (less, set()), (phantom.parse, set())):
+        found = _extents(phantom, parse, _audited(parse), world.prior())
+        assert {i for i, f in found.items() if f.verdict is Verdict.wrong_extent} == wrong
+    found = _extents(phantom, merged, _audited(merged), world.prior())
+    assert "of where a spleen would lie" in found["kidney_left"].reason
+
+
 def test_a_wrong_outline_comes_before_a_wrong_attribute(
     phantom: Phantom, grown: Parse, population: IntensityPrior
 ) -> None:
     told = [Attribute(entity=i, type="mean_attenuation", value=-400.0) for i in ("spleen", "kidney_left")]
     parse = grown.replace(attributes=told)
-    found = audit_extents(phantom.image, parse, parse, _audited(parse), population, alpha=0.1)
+    found = audit_extents(phantom.image, parse, parse, _audited(parse), population, Population.load(), alpha=0.1)
     judged = audit_declared(phantom.image, parse, found, population, Population.load(), seed=0)
     verdicts = {a.finding.id: a.finding.verdict for a in judged}
     assert verdicts["spleen"] is Verdict.wrong_extent

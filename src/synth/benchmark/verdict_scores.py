@@ -3,7 +3,9 @@
 power        share of the faults with the verdict that they must get, on the entity (or the place) that must get it
 detected     the same, whatever the verdict; of what was left out, any region on its place, beyond chance or not
 top3         share of the faults among the three most suspicious entities (by presence) or regions
-auroc, fpr95 the entity's score against those of the true entities of correct parses, findings against findings
+auroc, fpr95 the entity's score against those of the true entities of correct parses, findings against findings; of what
+             was left out, the strongest region on it against the strongest of each correct parse and, with `task: scan`
+             in the group, the strongest region of the scan, wherever it lies
 fdr          mean over audits of false alarms / max(1, flags)
 f1           of a verdict, over all faults and over the true entities of correct parses
 """
@@ -262,6 +264,22 @@ def _regions(table: _Table) -> Iterator[Row]:
     yield table.row(group, "false_findings", _false_findings, len(searched))
     if places:
         yield table.row({"family": "left out", "severity": ALL}, "sensitivity_half", _sensitivity, len(places))
+    for group, chosen in table.cells():
+        n = sum(line.place and chosen(line) for line in places)
+        if n and group["family"] != ALL:
+            part = table.of(partial(_is_compared, chosen))
+            for method, score in _methods(places).items():
+                yield part.row({**group, "task": "scan"}, "auroc", partial(_scans_apart, score), n, method)
+
+
+def _scans_apart(score: str, lines: Sequence[AuditLine]) -> float:
+    """Does the strongest region tell a scan whose parse lacks something from one whose parse is complete?"""
+    lacking = [_strongest(line, score, hit=False) for line in lines if line.place]
+    complete = [_strongest(line, score, hit=False) for line in _correct(lines) if line.searched]
+    if not lacking or not complete:
+        return math.nan
+    missing = np.array([True] * len(lacking) + [False] * len(complete))
+    return float(auroc(missing, -np.array([*lacking, *complete])))
 
 
 def _false_findings(lines: Sequence[AuditLine]) -> float:

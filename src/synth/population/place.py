@@ -8,13 +8,14 @@ the ellipsoid their mean.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synth.parse import Entity, Kind, Parse, Presence
 from synth.population.record import Place, Population, Triple
-from synth.volume import Mask
+from synth.volume import Geometry, Mask
 
 LEAST_SHARED = 4  # organs that a case and the patient must share
 NEAR_MM = 80.0  # how far from the wanted organ others still count much
@@ -38,6 +39,43 @@ FAT = "fat"
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Ellipsoid:
+    """Where an organ would lie: its centroid (3,) mm and the covariance (3, 3) mm² of its voxels."""
+
+    centre: Floats
+    covariance: Floats
+
+    @property
+    def half_axes_mm(self) -> Floats:
+        """Half its length along each of its own axes (3,), the shortest first."""
+        return np.sqrt(SOLID_ELLIPSOID * np.linalg.eigvalsh(self.covariance))
+
+    @property
+    def ml(self) -> float:
+        """Its volume."""
+        return float(4 / 3 * np.pi * np.prod(self.half_axes_mm) / 1000)
+
+    def mask(self, grid: Geometry, share: float = 1.0) -> Mask | None:
+        """What of it, or of the same with `share` of its squared half axes, lies on a grid; None for nothing."""
+        to_world = np.asarray(grid.affine)
+        middle = np.linalg.solve(to_world[:3, :3], self.centre - to_world[:3, 3])
+        step = np.linalg.inv(to_world[:3, :3])
+        reach = np.ceil(np.sqrt(share * SOLID_ELLIPSOID * np.diag(step @ self.covariance @ step.T))).astype(int) + 1
+        low = np.clip(np.floor(middle).astype(int) - reach, 0, grid.shape)
+        high = np.clip(np.ceil(middle).astype(int) + reach + 1, 0, grid.shape)
+        if (high <= low).any():
+            return None
+        index = np.stack(
+            np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"), axis=-1
+        )
+        offset = (index - middle) @ to_world[:3, :3].T
+        inside = np.einsum("...i,ij,...j->...", offset, np.linalg.inv(self.covariance), offset)
+        x, y, z = (int(v) for v in low)
+        found = Mask.from_box(grid.shape, (x, y, z), inside <= share * SOLID_ELLIPSOID)
+        return None if found.is_empty else found
+
+
 def usual_place(parse: Parse, name: str, population: Population) -> Mask | None:
     """Where an organ of this name would lie in the patient, cut to what no drawn organ covers.
 
@@ -51,7 +89,8 @@ def usual_place(parse: Parse, name: str, population: Population) -> Mask | None:
         True
     """
     found = usual_centre(centres_of(parse), name, population)
-    return None if found is None else _ellipsoid(parse, *found)
+    place = None if found is None else Ellipsoid(*found).mask(parse.geometry)
+    return None if place is None else _uncovered(parse, place)
 
 
 def usual_centre(own: Mapping[str, Triple], name: str, population: Population) -> tuple[Floats, Floats] | None:
@@ -120,24 +159,9 @@ def _mapped(donor: Mapping[str, Place], own: Mapping[str, Triple], name: str) ->
     return mean_here + scale * (centre - mean_there), covariance * np.outer(scale, scale)
 
 
-def _ellipsoid(parse: Parse, centre: Floats, covariance: Floats) -> Mask | None:
-    grid = parse.geometry
-    to_world = np.asarray(grid.affine)
-    middle = np.linalg.solve(to_world[:3, :3], centre - to_world[:3, 3])
-    step = np.linalg.inv(to_world[:3, :3])
-    reach = np.ceil(np.sqrt(SOLID_ELLIPSOID * np.diag(step @ covariance @ step.T))).astype(int) + 1
-    low = np.clip(np.floor(middle).astype(int) - reach, 0, grid.shape)
-    high = np.clip(np.ceil(middle).astype(int) + reach + 1, 0, grid.shape)
-    if (high <= low).any():
-        return None
-    index = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"), axis=-1)
-    offset = (index - middle) @ to_world[:3, :3].T
-    inside = np.einsum("...i,ij,...j->...", offset, np.linalg.inv(covariance), offset) <= SOLID_ELLIPSOID
+def _uncovered(parse: Parse, place: Mask) -> Mask | None:
+    """What of a place no organ and no finding covers; None where that is nothing."""
     for entity in parse.entities:
         if entity.kind is not Kind.tissue and entity.id in parse.masks:
-            box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-            inside &= ~parse.masks[entity.id].crop(box)  # type: ignore[arg-type]  # three long
-    if not inside.any():
-        return None
-    x, y, z = (int(v) for v in low)
-    return Mask.from_box(grid.shape, (x, y, z), inside)
+            place = place - parse.masks[entity.id]
+    return None if place.is_empty else place

@@ -1,0 +1,74 @@
+"""An organ that took in a neighbour: it covers the place of another one, and nothing in the parse bears that name.
+
+    covered = share of the middle of the place that lies in the organ,    beyond 0.7: it took the other one in
+
+The place is where the organs around say the other one would lie (`synth.population`). Neighbours that look alike run
+together in the image; their places do not. Of an organ that is nowhere 3 cm thick the place is not known well enough:
+a liver lies where a gallbladder was removed. Into a larger bed organs sink as well, but not over most of its middle
+(`benchmarks/merges.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from synth.parse import VOCABULARY, Entity, Kind, Parse
+from synth.population import Population
+from synth.population.place import Ellipsoid, centres_of, usual_centre
+from synth.volume import Mask
+
+COVERED = 0.7
+MIDDLE = 0.4  # of the squared half axes of a place
+LEAST_HALF_AXIS_MM = 15.0
+LEAST_SEEN = 0.7  # share of a place that must lie in the image
+
+
+@dataclass(frozen=True)
+class Swallowed:
+    """An entity, the name of what it took in, and how much of the middle of that one's place it covers."""
+
+    entity: Entity
+    name: str
+    covered: float
+
+    @property
+    def reason(self) -> str:
+        """One sentence."""
+        words = VOCABULARY.term(self.name).words
+        return f"it covers {100 * self.covered:.0f}% of where a {words} would lie, and the parse has none"
+
+
+def swallowed(parse: Parse, population: Population) -> tuple[Swallowed, ...]:
+    """Every drawn organ that covers the place of one that the parse does not name, in the order of the parse.
+
+    Example:
+        >>> from synth.phantom import make
+        >>> truth = make(3, spacing_mm=(8.0, 8.0, 8.0)).parse
+        >>> both = truth.without("spleen").with_mask("stomach", truth.masks["stomach"] | truth.masks["spleen"])
+        >>> known = Population.load()
+        >>> [[(s.entity.id, s.name) for s in swallowed(z, known)] for z in (truth, truth.without("spleen"), both)]
+        [[], [], [('stomach', 'spleen')]]
+    """
+    drawn = [e for e in parse.entities if e.kind is Kind.organ and e.id in parse.present_ids]
+    most: dict[str, Swallowed] = {}
+    for name, middle in _places(parse, population):
+        for entity in drawn:
+            covered = middle.overlap(parse.masks[entity.id]) / middle.voxels
+            if covered > max(COVERED, most[entity.id].covered if entity.id in most else 0.0):
+                most[entity.id] = Swallowed(entity, name, covered)
+    return tuple(most[e.id] for e in drawn if e.id in most)
+
+
+def _places(parse: Parse, population: Population) -> Iterator[tuple[str, Mask]]:
+    """The middle of the place of every organ that the parse does not name, as far as it is in the image."""
+    centres, named = centres_of(parse), {e.name for e in parse.entities}
+    for name in sorted({n for donor in population.donors for n in donor.places} - named):
+        usual = usual_centre(centres, name, population)
+        if usual is not None:
+            place = Ellipsoid(*usual)
+            if place.half_axes_mm.min() < LEAST_HALF_AXIS_MM:
+                continue
+            whole, middle = place.mask(parse.geometry), place.mask(parse.geometry, MIDDLE)
+            if whole is not None and middle is not None and whole.volume_ml(parse.geometry) >= LEAST_SEEN * place.ml:
+                yield name, middle
