@@ -67,9 +67,10 @@ def contrast_hu(lesion: str, truth: Truth) -> float:
 
 
 def scored(contrast: str, lines: Sequence[AuditLine]) -> list[Row]:
-    """Shares and AUROC of what was left out, by size."""
-    chosen = (r for r in rows_of(lines) if r.group.get("family") == "delete" and r.method == "ours")
-    return [replace(r, group={**r.group, "contrast": contrast}) for r in chosen if r.metric in METRICS]
+    """Shares and AUROC of what was left out, by size; of whole scans those of the residual as well."""
+    chosen = (r for r in rows_of(lines) if r.group.get("family") == "delete" and r.metric in METRICS)
+    asked = (r for r in chosen if r.method == "ours" or "task" in r.group)
+    return [replace(r, group={**r.group, "contrast": contrast}) for r in asked]
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_an_organ_that_took_in_its_neighbour_is_wrong_with_any_population(phanto
         found = _extents(phantom, parse, _audited(parse), world.prior())
         assert {i for i, f in found.items() if f.verdict is Verdict.wrong_extent} == wrong
     found = _extents(phantom, merged, _audited(merged), world.prior())
-    assert "of where a spleen would lie" in found["kidney_left"].reason
+    assert "of the place of the spleen" in found["kidney_left"].reason
 
 
 def test_a_wrong_outline_comes_before_a_wrong_attribute(

@@ -9,13 +9,15 @@ import pytest
 from scipy import ndimage
 
 from synth.decoder import load_decoder
-from synth.parse import Attribute, Entity, Parse
+from synth.decoder.declared import as_declared
+from synth.interop import with_tissues
+from synth.parse import Attribute, Entity, Kind, Parse, Phase
 from synth.phantom import LesionSpec, Phantom, PhantomSpec, make
 from synth.pipeline.audit import AuditOptions, AuditReport, audit, shipped_model
-from synth.pipeline.counterfactuals import Counterfactuals, Renders, as_around, continued
+from synth.pipeline.counterfactuals import Counterfactuals, Renders, _within, as_around, continued, from_contrast
 from synth.pipeline.tiers import tiers_of
 from synth.population import Population
-from synth.volume import Mask, Volume
+from synth.volume import Geometry, Mask, Volume
 
 KIDNEY, LESION = "kidney_right", "metastasis_1"
 SPEC = PhantomSpec(field_of_view="abdomen", belly=0.5, lesions=(LesionSpec("metastasis", "liver", 34.0),))
@@ -26,10 +28,9 @@ def _drawing(image: Volume, parse: Parse) -> Counterfactuals:
     return Counterfactuals(tier, parse, Population.load(), 0)
 
 
-def _parts(phantom: Phantom) -> Parse:
+def _parts(parse: Parse) -> Parse:
     """The organs and findings alone, as a segmenter gives them."""
-    tissues = [e.id for e in phantom.parse.entities if e.kind.value == "tissue"]
-    return phantom.parse.without(*tissues, "visceral_fat") if "visceral_fat" in phantom.parse else phantom.parse
+    return parse.without(*(e.id for e in parse.entities if e.kind is Kind.tissue))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def nephrectomy(phantom: Phantom) -> tuple[Volume, Parse, Mask]:
     """The same patient after the right kidney was removed, and a parse that still has it."""
     after = make(7, spec=PhantomSpec(field_of_view="abdomen", belly=0.5, absent=(KIDNEY,), lesions=SPEC.lesions))
     place = phantom.parse.masks[KIDNEY]
-    parse = after.parse.without(KIDNEY).with_entity(Entity(id=KIDNEY, name=KIDNEY), place)
+    parse = _parts(after.parse).without(KIDNEY).with_entity(Entity(id=KIDNEY, name=KIDNEY), place)
     return after.image, parse, place
 
 
@@ -94,19 +95,27 @@ def test_a_true_lesion_is_drawn_as_it_is_and_gone_without_it(phantom):
     assert abs(without - usual) < 10
 
 
-def test_nothing_is_read_from_the_hidden_voxels(nephrectomy, kidney):
+@pytest.mark.parametrize("tissues", [False, True])
+def test_nothing_is_read_from_the_hidden_voxels(nephrectomy, kidney, tissues):
+    """Not even by way of tissues that were made by threshold from the whole image."""
     image, parse, _ = nephrectomy
-    changed = image.array.copy()
-    changed[kidney.region.dense()] = 900.0
-    other = image.with_array(changed)
-    again = _drawing(other, parse).of_entity(KIDNEY)
-    inside = kidney.region.dense()
-    for one, two in ((kidney.with_entity, again.with_entity), (kidney.without_entity, again.without_entity)):
-        np.testing.assert_array_equal(one.array[inside], two.array[inside])
+    hidden = kidney.region.dense()
+    drawn = []
+    for hu in (None, 900.0, -100.0):
+        array = image.array.copy()
+        if hu is not None:
+            array[hidden] = hu
+        other = image.with_array(array)
+        told = with_tissues(parse, other) if tissues else parse
+        found = _drawing(other, told).of_entity(KIDNEY)
+        assert found is not None
+        drawn.append((found.with_entity.array[hidden], found.without_entity.array[hidden]))
+    for other in drawn[1:]:
+        np.testing.assert_array_equal(other, drawn[0])
 
 
 def test_tissues_go_on_into_a_hole_that_nothing_covers(phantom):
-    organs = _parts(phantom)
+    organs = _parts(phantom.parse)
     place = phantom.parse.masks[KIDNEY]
     around = Mask.from_dense(ndimage.binary_dilation(place.dense(), iterations=2))
     told = continued(organs.without(KIDNEY), phantom.image, around)
@@ -125,6 +134,59 @@ def test_what_reaches_into_a_place_is_as_bright_as_outside_of_it(phantom):
     assert not [a for a in told.attributes_of("colon") if a.type == "mean_attenuation"]  # gas, stool and wall
 
 
+def test_a_mean_of_another_phase_is_none_of_this_image(phantom):
+    liver = phantom.parse.masks["liver"]
+    said = Attribute(entity="liver", type="mean_attenuation", value=55.0, phase=Phase.unenhanced)
+    parse = phantom.parse.replace(attributes=[*phantom.parse.attributes, said])
+    region = Mask.from_box(liver.shape, tuple(s.start for s in liver.slices), liver.box[: liver.box.shape[0] // 2])
+    told = {
+        a.phase: a.value for a in as_around(parse, phantom.image, region).attributes_of("liver") if a.type == said.type
+    }
+    assert told[Phase.unenhanced] == 55.0
+    assert told[None] > 80.0
+
+
+def test_planning_volumes_and_ids_like_those_of_tissues_do_no_harm(phantom):
+    lesion = phantom.parse.masks[LESION]
+    around = Mask.from_dense(ndimage.binary_dilation(lesion.dense(), iterations=4))
+    parse = _parts(phantom.parse).with_entity(Entity(id="ptv", name="ptv"), around)
+    parse = parse.with_entity(Entity(id="Fat", name="visceral_fat"), phantom.parse.masks["visceral_fat"])
+    drawn = _drawing(phantom.image, parse)
+    assert drawn.of_entity(LESION) is not None
+    assert drawn.of_entity("ptv") is None
+
+
+def test_a_finding_keeps_its_mean_beside_and_across_what_it_lies_in():
+    """Half in an organ and half out of it, or across two parts of one: each has the mean that is declared of it."""
+    shape = (24, 24, 24)
+    lesion = Mask.from_dense(np.linalg.norm(np.indices(shape) - 12.0, axis=0) <= 5)
+    halves = (
+        Mask.from_box(shape, (0, 0, 0), np.ones((12, 24, 24), bool)),
+        Mask.from_box(shape, (12, 0, 0), np.ones((12, 24, 24), bool)),
+    )
+    names = ("liver_segment_2", "liver_segment_3"), ("liver",)
+    for parts in names:
+        entities = [Entity(id="x", name="metastasis"), *(Entity(id=p, name=p) for p in parts)]
+        masks = {"x": lesion, **dict(zip(parts, halves, strict=False))}
+        means = {"x": 60.0, **dict.fromkeys(parts, 110.0)}
+        attributes = [Attribute(entity=i, type="mean_attenuation", value=v) for i, v in means.items()]
+        parse = Parse(entities, tuple(attributes), geometry=Geometry.regular(shape, 4.0), masks=masks)
+        start = np.full(shape, 90.0, np.float32)
+        region = Mask.from_dense(ndimage.binary_dilation(lesion.dense(), iterations=2))
+        drawn = as_declared(start, _within(parse, "x", region), drawn=region.dense(), mean_only=True)
+        inner = Mask.from_dense(ndimage.binary_erosion(lesion.dense()))
+        for half in halves:
+            assert float((inner & half).values(drawn).mean()) == pytest.approx(60.0, abs=4.0)
+
+
+def test_a_finding_in_an_organ_that_is_wrong_stays_a_finding(phantom):
+    said = [Attribute(entity=i, type="mean_attenuation", value=v) for i, v in (("liver", 110.0), (LESION, 60.0))]
+    parse = _parts(phantom.parse).replace(attributes=said)
+    kept = _within(parse, "liver", parse.masks["liver"])
+    assert kept.masks[LESION].voxels == parse.masks[LESION].voxels
+    assert kept.masks["liver"].overlap(kept.masks[LESION]) == 0
+
+
 def test_a_declared_mean_stays_what_was_declared(phantom):
     liver = phantom.parse.masks["liver"]
     said = Attribute(entity="liver", type="mean_attenuation", value=12.0)
@@ -136,10 +198,12 @@ def test_a_report_draws_what_is_wrong_and_what_is_missing(world: ModuleType):
     toy = world.toy_patient(200, lesion=True, removed=KIDNEY)
     claimed = toy.parse.without(KIDNEY, "lesion_1").with_entity(Entity(id=KIDNEY, name=KIDNEY), toy.places[KIDNEY])
     report: AuditReport = audit(toy.image, claimed, AuditOptions(), decoder=world.decoder(), model=world.model())
-    wrong = report.renders(report.findings.flagged[0].id)
-    assert wrong is report.renders(report.findings.flagged[0].id)  # drawn once
+    wrong, missing = report.findings.flagged[0].id, report.missing[0].id
     assert report.counterfactuals is not None
-    assert wrong is report.counterfactuals.of_entity(report.findings.flagged[0].id)
-    assert report.renders_of_region(report.missing[0].id) is not None
+    own = report.counterfactuals.of_entity(wrong)
+    np.testing.assert_array_equal(report.renders(wrong).with_entity.array, own.with_entity.array)
+    by_the_way = from_contrast(report.on_grid, report.examined[wrong].examined.contrast)
+    assert (by_the_way.with_entity.array != own.with_entity.array).any()
+    assert report.renders_of_region(missing) is not None
     assert report.renders_of_region("missing_99") is None
     assert report.renders("nobody") is None

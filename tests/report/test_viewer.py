@@ -201,6 +201,7 @@ def test_a_counterfactual_differs_from_the_image_inside_its_region_only(report):
 
 def test_what_is_missing_is_shown_with_it_and_without_it(report):
     places = viewer_data(report)["places"]
+    assert report.missing
     for finding in report.missing:
         assert {"with", "without"} <= set(places[f"region:{finding.id}"])
 

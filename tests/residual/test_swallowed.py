@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from synth.fault import FaultSpec, inject, jittered
-from synth.parse import Kind, Parse, Presence
+from synth.parse import Entity, Kind, Parse, Presence
 from synth.phantom import PhantomSpec, make
 from synth.population import Population
 from synth.population.place import Ellipsoid
@@ -36,7 +36,7 @@ def test_an_organ_that_swallowed_its_neighbour_is_named_with_it(
     (found,) = swallowed(merged, population)
     assert (found.entity.id, found.name) == (organ, neighbour)
     assert found.covered > COVERED
-    assert f"of where a {neighbour} would lie" in found.reason
+    assert f"of the place of the {neighbour}" in found.reason
 
 
 def test_a_parse_that_leaves_organs_out_has_swallowed_none(parse: Parse, population: Population) -> None:
@@ -58,6 +58,27 @@ def test_what_is_declared_absent_is_not_looked_for_in_others(parse: Parse, popul
     spleen = parse.entity("spleen").changed(presence=Presence.absent, delineated=False)
     denied = merged.replace(entities=[*merged.entities, spleen])
     assert swallowed(denied, population) == ()
+
+
+def test_what_a_parser_knows_and_did_not_draw_is_not_there(parse: Parse, population: Population) -> None:
+    """A label map without a voxel of the spleen is imported with a spleen that is not assessed."""
+    spec = FaultSpec("merge", entity="kidney_left", to="spleen")
+    merged = inject(parse, spec, np.random.default_rng(0)).parse
+    empty = parse.entity("spleen").changed(presence=Presence.not_assessed, delineated=False)
+    told = merged.replace(entities=[*merged.entities, empty])
+    assert [s.name for s in swallowed(told, population)] == ["spleen"]
+    assert swallowed(told, population, drawn=("spleen",)) == ()
+
+
+@pytest.mark.parametrize(
+    ("organ", "name", "other"), [("sacrum", "sacrum", "vertebrae_S1"), ("kidney_left", "kidney", None)]
+)
+def test_a_wider_name_holds_the_narrower_ones(population: Population, organ: str, name: str, other: str | None) -> None:
+    truth = make(91_003, spec=PhantomSpec(field_of_view="torso")).parse
+    mask = truth.masks[organ] if other is None else truth.masks[organ] | truth.masks[other]
+    gone = {organ, *([other] if other else [])}
+    told = truth.without(*gone).with_entity(Entity(id="wide", name=name), mask)
+    assert swallowed(told, population) == ()
 
 
 def test_too_few_organs_place_nothing(parse: Parse, population: Population) -> None:

@@ -77,8 +77,9 @@ def with_tissues(parse: Parse, image: Volume | None) -> Parse:
     made = []
     for name, mask in tissue_masks(image).items():
         if not parse.by_name(name):
-            parse = parse.with_entity(Entity(id=name, name=name, truncated=mask.touches_border), mask)
-            made.append(f"entities.{name}")
+            id = parse.free_id(name)
+            parse = parse.with_entity(Entity(id=id, name=name, truncated=mask.touches_border), mask)
+            made.append(f"entities.{id}")
     return parse.replace(circumstance=parse.circumstance.deriving(*made))
 
 

@@ -222,6 +222,17 @@ class Parse:
         """
         return self._with(attributes=tuple(a for a in self.attributes if not a.derived))
 
+    def without_derived_entities(self) -> Parse:
+        """The parse without the entities that were derived from the image, such as tissues by threshold."""
+        derived = {f.removeprefix("entities.") for f in self.circumstance.derived_fields if f.startswith("entities.")}
+        return self.without(*(e.id for e in self.entities if e.id in derived))
+
+    def free_id(self, stem: str) -> str:
+        """An id that no entity has, whatever the case of its letters: `stem`, or `stem_2` and so on."""
+        taken = {e.id.casefold() for e in self.entities}
+        numbers = range(1, len(taken) + 2)
+        return next(i for i in (stem if n == 1 else f"{stem}_{n}" for n in numbers) if i.casefold() not in taken)
+
     def resampled(self, geometry: Geometry) -> Parse:
         """The parse on another grid; an entity whose mask falls outside it becomes `not_assessed`."""
         masks = {id: resample_mask(mask, self.geometry, geometry) for id, mask in self.masks.items()}

@@ -138,24 +138,28 @@ class AuditReport:
         return self.findings.missing or []
 
     def renders(self, id: str) -> Renders | None:
-        """The image around an examined entity, redrawn with it and without it: of what is wrong as `counterfactuals`
-        has it, of anything else by the way, from the evidence."""
-        if self.counterfactuals is not None and id in {f.id for f in self.findings.flagged[:DRAWN_AT_MOST]}:
-            return self.counterfactuals.of_entity(id) if id in self.counterfactuals.parse.masks else None
+        """The image around an entity that was asked about, redrawn with it and without it.
+
+        What is wrong is drawn as `counterfactuals` has it, the most suspicious `DRAWN_AT_MOST`; anything else as it was
+        drawn by the way, for the evidence.
+        """
         examined = self.examined[id].examined if id in self.examined else None
-        return None if examined is None else from_contrast(self.on_grid, examined.contrast)
+        wrong = [f.id for f in self.findings.flagged if f.id in self.examined]
+        if examined is None or id not in wrong or self.counterfactuals is None:
+            return None if examined is None else from_contrast(self.on_grid, examined.contrast)
+        return self.counterfactuals.of_entity(id) if id in wrong[:DRAWN_AT_MOST] else None
 
     def renders_of_region(self, id: str) -> Renders | None:
-        """The image around a region that the search brought up, with the proposed entity in it and without."""
+        """The same of a region that the search brought up, with the proposed entity in it and without."""
         region = self.regions.get(id)
-        if region is None:
-            return None
-        called = {f.id for f in self.missing[:DRAWN_AT_MOST]}
+        missing = [f.id for f in self.missing]
+        if region is None or id not in missing or self.counterfactuals is None:
+            return None if region is None else from_contrast(self.on_grid, region.tried.contrast)
         found = region.finding
-        if self.counterfactuals is None or id not in called or found.name is None:
-            return from_contrast(self.on_grid, region.tried.contrast)
         mask = resample_mask(region.mask, self.image.geometry, self.on_grid.geometry)
-        return None if mask.is_empty else self.counterfactuals.of_region(id, found.name, mask, found.located_in)
+        if found.name is None or mask.is_empty or id not in missing[:DRAWN_AT_MOST]:
+            return None
+        return self.counterfactuals.of_region(id, found.name, mask, found.located_in)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the content of `findings.json`."""

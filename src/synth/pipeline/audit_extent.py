@@ -38,7 +38,8 @@ def audit_extents(
     checked = (
         {} if judge is None else {c.entity_id: c for c in check_extents(image, parse, supported, prior, judge, alpha)}
     )
-    by_masks = {s.entity.id: s.reason for s in swallowed(parse, population)}
+    drawn = {e.name for e in original.entities if e.id in original.masks}
+    by_masks = {s.entity.id: s.reason for s in swallowed(parse, population, drawn=drawn)}
     by_masks |= {f.entity.id: f.reason for f in fragments(original)}
     told = {id: reason for id, reason in by_masks.items() if id in supported}
     return tuple(replace(a, finding=_judged(a.finding, checked.get(a.finding.id), told)) for a in audited)

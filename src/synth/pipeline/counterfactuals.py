@@ -1,15 +1,15 @@
 """The pictures of a finding: what the decoder draws in its place with it and without it.
 
 What stands around a place is known, what stood in it is what is asked. So both images are drawn as if what lies around
-went on into it. A hidden voxel that no organ or finding of the parse covers is fat, bone, gas or soft tissue as the
-nearest voxel is that is seen and that none covers; what reaches into the place is as bright as it is outside, and what
-lies in it alone as bright as is usual in the declared contrast phase. Nothing is read from the hidden voxels. The
-evidence of a finding is not measured on these images.
+went on into it. Of the tissues that the parse does not draw itself, a hidden voxel that no organ or finding covers has
+that of the nearest voxel that is seen and that none covers; what reaches into the place is as bright as it is outside,
+and what lies in it alone as bright as is usual in the declared contrast phase. Nothing is read from the hidden voxels.
+The evidence of a finding is not measured on these images.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from scipy import ndimage
 
 from synth.contracts import Contrast
 from synth.decoder.declared import as_declared
+from synth.errors import InputError
 from synth.interop import with_tissues
 from synth.parse import Attribute, Entity, Kind, Parse, Presence, Relation
-from synth.parse.derive.appearance import measured_appearance
+from synth.parse.attribute_types import ATTRIBUTE_TYPES
+from synth.parse.derive.appearance import Region
 from synth.pipeline.tiers import Tier
 from synth.population import Population
 from synth.population.look import MEAN, MOST_SPREAD_HU, with_usual_look
@@ -35,6 +37,8 @@ AROUND_VOXELS = 12  # how far away a tissue may go on from
 SOFT_TISSUE_HU = 40.0  # stands for what an organ or a finding of the parse covers: no fat, bone or gas
 BODY = "body"
 COVERING = (Kind.organ, Kind.substructure, Kind.finding)
+LOOKING = ATTRIBUTE_TYPES[MEAN].kinds  # that have a mean
+Map = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,51 +69,75 @@ def from_contrast(image: Volume, contrast: Contrast) -> Renders | None:
     return Renders(painted(contrast.with_parse), painted(contrast.with_alternative), Mask.from_dense(whole))
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """What was drawn in the box of a region."""
+
+    region: Mask
+    with_entity: Map
+    without_entity: Map
+
+    def on(self, image: Volume) -> Renders:
+        """The image that the box is a part of, painted over."""
+        with_it, without = (image.with_array(self._painted(image, v)) for v in (self.with_entity, self.without_entity))
+        return Renders(with_it, without, self.region)
+
+    def _painted(self, image: Volume, values: Map) -> Map:
+        array = image.array.copy()
+        array[self.region.slices][self.region.box] = values[self.region.box]
+        return array
+
+
 class Counterfactuals:
     """Draws the pictures of findings when they are asked for, each once.
 
     Args:
-        tier: the last one of the audit; parse: what was audited, on its decoder's grid; population: what is usual.
+        tier: the last one of the audit.
+        parse: what was audited, on its decoder's grid; what was derived from the image is left out, and so are planning
+            volumes.
+        population: what is usual.
     """
 
-    tier: Tier
-    parse: Parse
-    population: Population
-    seed: int
-    _kept: dict[str, Renders] = field(default_factory=dict)
+    def __init__(self, tier: Tier, parse: Parse, population: Population, seed: int) -> None:
+        declared = parse.without_derived_entities()
+        self.parse = declared.without(*(e.id for e in declared.entities if e.kind is Kind.target))
+        self._tier, self._population, self._seed = tier, population, seed
+        self._kept: dict[tuple[str, str], _Drawn] = {}
 
-    def of_entity(self, id: str) -> Renders:
-        """A delineated entity of the parse: the parse, and the parse without it and its parts."""
-        if id not in self._kept:
-            self._kept[id] = self._drawn(self.parse, without_entity(self.parse, id), id, self.parse.masks[id])
-        return self._kept[id]
+    def of_entity(self, id: str) -> Renders | None:
+        """A delineated entity of the parse: the parse, and the parse without it and its parts; None for what is not
+        drawn here."""
+        if id not in self.parse.present_ids:
+            return None
+        if ("entity", id) not in self._kept:
+            without = without_entity(self.parse, id)
+            self._kept["entity", id] = self._drawn(self.parse, without, id, self.parse.masks[id])
+        return self._kept["entity", id].on(self._tier.encoded.image)
 
     def of_region(self, id: str, name: str, mask: Mask, host: str | None = None) -> Renders:
         """What the parse leaves out: the parse with a `name` in `mask`, on the decoder's grid, and the parse.
 
         `host` is the id of the entity that holds it.
         """
-        key = f"region {id}"
-        if key not in self._kept:
+        if ("region", id) not in self._kept:
             denied = [e.id for e in self.parse.by_name(name) if e.presence is Presence.absent]
-            without = self.parse.without(*denied)
-            added = Entity(id=free_id(without), name=name)
-            held = [Relation(type="located_in", subject=added.id, object=host)] if host in without else []
-            with_it = without.with_entity(added, mask, relations=held)
-            self._kept[key] = self._drawn(with_it, without, added.id, mask)
-        return self._kept[key]
+            added = Entity(id=free_id(self.parse), name=name)
+            held = [Relation(type="located_in", subject=added.id, object=host)] if host in self.parse else []
+            with_it = self.parse.without(*denied).with_entity(added, mask, relations=held)
+            self._kept["region", id] = self._drawn(with_it, self.parse, added.id, mask)
+        return self._kept["region", id].on(self._tier.encoded.image)
 
-    def _drawn(self, parse: Parse, without: Parse, id: str, mask: Mask) -> Renders:
-        image, region = self.tier.encoded.image, _grown(mask)
-        with_it, without_it = (self._one(continued(p, image, region), id, region) for p in (parse, without))
-        return Renders(image.with_array(with_it), image.with_array(without_it), region)
+    def _drawn(self, parse: Parse, without: Parse, id: str, mask: Mask) -> _Drawn:
+        region = _grown(mask)
+        with_it, without_it = (self._one(p, id, region)[region.slices] for p in (parse, without))
+        return _Drawn(region, with_it.copy(), without_it.copy())
 
-    def _one(self, parse: Parse, id: str, region: Mask) -> NDArray[np.float32]:
+    def _one(self, parse: Parse, id: str, region: Mask) -> Map:
         """A sample, or the centre of the distribution where a sample is all grain: its voxels drawn independently."""
-        told = with_usual_look(as_around(parse, self.tier.encoded.image, region), self.population, self.seed)
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn = self.tier.decoder.render(told, self.tier.encoded, region, n=1, generator=generator)
+        encoded, generator = self._tier.encoded, torch.Generator().manual_seed(self._seed)
+        whole = as_around(continued(parse, encoded.image, region), encoded.image, region)
+        told = with_usual_look(whole, self._population, self._seed)
+        drawn = self._tier.decoder.render(told, encoded, region, n=1, generator=generator)
         made = drawn.images[0] if drawn.location is None or drawn.scale is None else drawn.location
         return as_declared(made, _within(told, id, region), drawn=region.dense(), mean_only=True)
 
@@ -120,31 +148,52 @@ def as_around(parse: Parse, image: Volume, region: Mask) -> Parse:
     Parse, image and region share a grid. What has a declared mean, hardly a voxel outside, or no one brightness, such
     as gut with gas in it, stays as it is.
     """
-    open_ = {i for i in parse.present_ids if parse.entity(i).name != BODY and parse.masks[i].overlap(region)}
-    open_ -= {a.entity for a in parse.attributes if a.type == MEAN}
+    said = _with_a_mean(parse)
     found = []
-    for id in sorted(open_):
+    for id in parse.present_ids:
+        entity = parse.entity(id)
+        if id in said or entity.name == BODY or entity.kind not in LOOKING or not parse.masks[id].overlap(region):
+            continue
         seen = parse.masks[id] - region
         if seen.voxels >= LEAST_SEEN:
-            look = measured_appearance(parse.with_mask(id, seen), parse.entity(id), image)
-            if look["attenuation_spread"] <= MOST_SPREAD_HU:
-                found.append(Attribute(entity=id, type=MEAN, value=round(look[MEAN], 1)))
+            outside = Region.of(parse.with_mask(id, seen), entity)
+            hu = image.array[outside.slices][outside.core]
+            if hu.std() <= MOST_SPREAD_HU:
+                found.append(Attribute(entity=id, type=MEAN, value=round(float(hu.mean()), 1)))
     return parse.replace(attributes=[*parse.attributes, *found])
 
 
+def _with_a_mean(parse: Parse) -> set[str]:
+    """Ids of entities whose mean attenuation in this image is told."""
+    phases = (None, parse.circumstance.phase)
+    return {a.entity for a in parse.attributes if a.type == MEAN and a.phase in phases}
+
+
 def _within(parse: Parse, id: str, region: Mask) -> Parse:
-    """What of the parse lies in the region; where the entity in question lies, it lies alone, or in its organ."""
-    parts = {i: parse.masks[i] & region for i in parse.present_ids}
-    if id in parts and parse.entity(id).kind is not Kind.finding:
-        parts = {i: mask if i == id else mask - parts[id] for i, mask in parts.items()}
-    kept = parse.without(*(e.id for e in parse.entities if e.id not in parts or parts[e.id].is_empty))
-    return kept.replace(masks={i: parts[i] for i in kept.masks})
+    """What of the parse lies in the region and has a mean, cut so that nothing overlaps: findings come first, then the
+    entity in question, parts before organs, organs before tissues, the smaller before the larger."""
+    said = _with_a_mean(parse)
+    taken, parts = Mask.empty(region.shape), dict[str, Mask]()
+    for each in sorted(parse.present_ids, key=lambda i: _precedence(parse, i, id)):
+        if each in said or parse.entity(each).kind is Kind.finding:
+            part = (parse.masks[each] & region) - taken
+            if not part.is_empty:
+                parts[each], taken = part, taken | part
+    kept = parse.without(*(e.id for e in parse.entities if e.id not in parts))
+    return kept.replace(masks=parts)
+
+
+def _precedence(parse: Parse, id: str, first: str) -> tuple[int, bool, int]:
+    kinds = (Kind.finding, Kind.substructure, Kind.organ)
+    kind = parse.entity(id).kind
+    rank = kinds.index(kind) if kind in kinds else len(kinds)
+    return (min(rank, 1) if id == first else rank, id != first, parse.masks[id].voxels)
 
 
 def continued(parse: Parse, image: Volume, region: Mask) -> Parse:
     """The parse with the tissues that it does not draw itself, inside `region` as they go on from around it.
 
-    Parse, image and region share a grid.
+    Parse, image and region share a grid. Where nothing but air is around, none are added.
     """
     near = region.padded_slices(AROUND_VOXELS)
     hidden = region.crop(near)
@@ -156,7 +205,10 @@ def continued(parse: Parse, image: Volume, region: Mask) -> Parse:
         nearest = ndimage.distance_transform_edt(~seen, return_distances=False, return_indices=True)
         window[hidden] = window[tuple(nearest)][hidden]
     window[hidden & (covered | ~seen.any())] = SOFT_TISSUE_HU
-    return with_tissues(parse, image.with_array(hu))
+    try:
+        return with_tissues(parse, image.with_array(hu))
+    except InputError:  # the region is the whole body
+        return parse
 
 
 def _grown(mask: Mask) -> Mask:

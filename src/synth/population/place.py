@@ -121,9 +121,7 @@ def with_absences(parse: Parse, population: Population) -> Parse:
     mask = drawn[0]
     for bed in drawn[1:]:
         mask = mask.union(bed)
-    taken = {e.id for e in parse.entities}
-    id = next(i for i in (FAT, *(f"{FAT}_{k}" for k in range(2, len(taken) + 3))) if i not in taken)
-    return parse.with_entity(Entity(id=id, name=FAT), mask)
+    return parse.with_entity(Entity(id=parse.free_id(FAT), name=FAT), mask)
 
 
 def centres_of(parse: Parse) -> dict[str, Triple]:

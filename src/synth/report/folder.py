@@ -55,11 +55,11 @@ def _with_counterfactuals(report: AuditReport, findings: Findings, folder: Path,
     """Renders with and without each flagged entity and each missing finding, on the decoder's grid."""
     flagged = {f.id for f in findings.flagged}
 
-    def written(id: str, renders: Renders | None) -> dict[str, str]:
+    def written(stem: str, id: str, renders: Renders | None) -> dict[str, str]:
         if renders is None:
             return {}
         pair = {"with": renders.with_entity, "without": renders.without_entity}
-        files = {how: f"counterfactuals/{id}_{how}.nii.gz" for how in pair}
+        files = {how: f"{stem}_{how}.nii.gz" for how in pair}
         for how, drawn in pair.items():
             write_volume(drawn, folder / files[how], synthetic=f"{how} {id}, {drawn_by}")
         return {f"{how}_entity": file for how, file in files.items()}
@@ -68,10 +68,13 @@ def _with_counterfactuals(report: AuditReport, findings: Findings, folder: Path,
     for entity in findings.entities:
         told = entity.counterfactual
         if entity.id in flagged and told is not None:
-            files = written(entity.id, report.renders(entity.id))
+            files = written(f"counterfactuals/{entity.id}", entity.id, report.renders(entity.id))
             entity = entity.model_copy(update={"counterfactual": told.model_copy(update=files)})
         entities.append(entity)
-    missing = [m.model_copy(update=written(m.id, report.renders_of_region(m.id))) for m in findings.missing or ()]
+    missing = []
+    for region in findings.missing or ():
+        files = written(f"missing/{region.id}", region.id, report.renders_of_region(region.id))
+        missing.append(region.model_copy(update=files))
     told_missing = {} if findings.missing is None else {"missing": missing}
     return findings.model_copy(update={"entities": entities, **told_missing})
 
