@@ -13,7 +13,7 @@ from synth.pipeline.audit import AuditReport
 from synth.report.figures import Window, diverging, grey, window_for
 from synth.report.planes import AXIAL, Plane, cut, outline
 from synth.report.viewer import COLOURS, role_of
-from synth.report.words import BAR_NATS, badge, headline, plain, share
+from synth.report.words import BAR_NATS, badge, headline, millilitres, plain, share
 from synth.residual.findings import EntityFinding, MissingFinding
 from synth.volume import Geometry, Mask, Volume
 
@@ -109,8 +109,8 @@ def _finding(page: _Page, report: AuditReport, finding: Found) -> None:
     verdict = "missing" if isinstance(finding, MissingFinding) else badge(finding)
     y = page.block(verdict, (left, y + 2), width, 19, _colour(finding), bold=True) + 8
     y = page.block(finding.reason, (left, y), width, 18, INK) + 8
-    volume = "" if finding.volume_ml is None else f" · {finding.volume_ml:.3g} mL"
-    page.block(f"p {share(finding.p_value)}{volume}", (left, y), width, 18, SOFT)
+    size = "" if finding.volume_ml is None else f" · {millilitres(finding.volume_ml)} mL"
+    page.block(f"p {share(finding.p_value)}{size}", (left, y), width, 18, SOFT)
     page.at = top + PICTURE + 44
 
 

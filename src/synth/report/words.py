@@ -95,6 +95,16 @@ def share(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def millilitres(ml: float | None) -> str:
+    """Millilitres with three figures, or whole ones.
+
+    Example:
+        >>> millilitres(0.06412), millilitres(5.31), millilitres(1133.4), millilitres(None)
+        ('0.0641', '5.31', '1133', '')
+    """
+    return "" if ml is None else f"{ml:.3g}" if ml < 100 else f"{ml:.0f}"
+
+
 def bar(score: float) -> dict[str, float]:
     """Where a score's bar starts and how wide it is, in percent of the track; zero is the middle.
 
