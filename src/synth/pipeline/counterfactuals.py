@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from synth.contracts import Contrast
 from synth.decoder.declared import as_declared
+from synth.decoder.holes import MARGIN_VOXELS, paint
 from synth.errors import InputError
 from synth.interop import with_tissues
 from synth.parse import Attribute, Entity, Kind, Parse, Presence, Relation
@@ -25,13 +26,11 @@ from synth.parse.attribute_types import ATTRIBUTE_TYPES
 from synth.parse.derive.appearance import Region
 from synth.pipeline.tiers import Tier
 from synth.population import Population
-from synth.population.look import MEAN, MOST_SPREAD_HU, with_usual_look
-from synth.residual.missing import free_id
+from synth.population.look import MEAN, MOST_SPREAD_HU, declared_means, with_usual_look
 from synth.residual.presence import without_entity
 from synth.volume import Mask, Volume
 from synth.volume.mask import crop_any
 
-MARGIN_VOXELS = 2  # redrawn around an outline
 LEAST_SEEN = 30  # voxels outside by which something is known
 AROUND_VOXELS = 12  # how far away a tissue may go on from
 SOFT_TISSUE_HU = 40.0  # stands for what an organ or a finding of the parse covers: no fat, bone or gas
@@ -59,14 +58,13 @@ def from_contrast(image: Volume, contrast: Contrast) -> Renders | None:
     if contrast.with_parse is None or contrast.with_alternative is None or not contrast.region.any():
         return None
 
-    def painted(values: NDArray[np.float32]) -> Volume:
-        array = image.array.copy()
-        array[contrast.box][contrast.region] = values[contrast.region]
-        return image.with_array(array)
-
+    with_it, without = (
+        image.with_array(paint(image.array, contrast.box, contrast.region, values))
+        for values in (contrast.with_parse, contrast.with_alternative)
+    )
     whole = np.zeros(image.shape, bool)
     whole[contrast.box] = contrast.region
-    return Renders(painted(contrast.with_parse), painted(contrast.with_alternative), Mask.from_dense(whole))
+    return Renders(with_it, without, Mask.from_dense(whole))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +77,11 @@ class _Drawn:
 
     def on(self, image: Volume) -> Renders:
         """The image that the box is a part of, painted over."""
-        with_it, without = (image.with_array(self._painted(image, v)) for v in (self.with_entity, self.without_entity))
+        with_it, without = (
+            image.with_array(paint(image.array, self.region.slices, self.region.box, values))
+            for values in (self.with_entity, self.without_entity)
+        )
         return Renders(with_it, without, self.region)
-
-    def _painted(self, image: Volume, values: Map) -> Map:
-        array = image.array.copy()
-        array[self.region.slices][self.region.box] = values[self.region.box]
-        return array
 
 
 class Counterfactuals:
@@ -121,7 +117,7 @@ class Counterfactuals:
         """
         if ("region", id) not in self._kept:
             denied = [e.id for e in self.parse.by_name(name) if e.presence is Presence.absent]
-            added = Entity(id=free_id(self.parse), name=name)
+            added = Entity(id=self.parse.free_id(name), name=name)
             held = [Relation(type="located_in", subject=added.id, object=host)] if host in self.parse else []
             with_it = self.parse.without(*denied).with_entity(added, mask, relations=held)
             self._kept["region", id] = self._drawn(with_it, self.parse, added.id, mask)
@@ -148,7 +144,7 @@ def as_around(parse: Parse, image: Volume, region: Mask) -> Parse:
     Parse, image and region share a grid. What has a declared mean, hardly a voxel outside, or no one brightness, such
     as gut with gas in it, stays as it is.
     """
-    said = _with_a_mean(parse)
+    said = declared_means(parse)
     found = []
     for id in parse.present_ids:
         entity = parse.entity(id)
@@ -163,16 +159,10 @@ def as_around(parse: Parse, image: Volume, region: Mask) -> Parse:
     return parse.replace(attributes=[*parse.attributes, *found])
 
 
-def _with_a_mean(parse: Parse) -> set[str]:
-    """Ids of entities whose mean attenuation in this image is told."""
-    phases = (None, parse.circumstance.phase)
-    return {a.entity for a in parse.attributes if a.type == MEAN and a.phase in phases}
-
-
 def _within(parse: Parse, id: str, region: Mask) -> Parse:
     """What of the parse lies in the region and has a mean, cut so that nothing overlaps: findings come first, then the
     entity in question, parts before organs, organs before tissues, the smaller before the larger."""
-    said = _with_a_mean(parse)
+    said = declared_means(parse)
     taken, parts = Mask.empty(region.shape), dict[str, Mask]()
     for each in sorted(parse.present_ids, key=lambda i: _precedence(parse, i, id)):
         if each in said or parse.entity(each).kind is Kind.finding:

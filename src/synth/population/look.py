@@ -51,7 +51,7 @@ def with_usual_look(parse: Parse, population: Population, seed: int) -> Parse:
     if not known:
         return parse
     chosen = _Chosen(population, tuple(sorted(known, key=lambda k: rank[k])), said.phase)
-    declared = _declared(parse)
+    declared = declared_means(parse)
     usual = chosen.organs(parse, declared)
     usual |= chosen.findings(parse, declared | usual)
     return parse.replace(
@@ -65,7 +65,7 @@ def with_usual_look(parse: Parse, population: Population, seed: int) -> Parse:
     )
 
 
-def _declared(parse: Parse) -> dict[str, float]:
+def declared_means(parse: Parse) -> dict[str, float]:
     """Entity -> mean HU of the parse's own phase or of none."""
     phases = (None, parse.circumstance.phase)
     said = (a for a in parse.attributes if a.type == MEAN and a.phase in phases)

@@ -64,15 +64,9 @@ def report_html(report: AuditReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "plain": plain,
-        "bar": bar,
-        "share": share,
-        "badge": badge,
-        "key": key_of,
-        "millilitres": millilitres,
-    }
+    environment.filters |= {"plain": plain, "bar": bar, "share": share, "badge": badge, "key": key_of}
     environment.filters |= {"aligned": aligned, "became": lambda tried: BECAME[tried.outcome]}
+    environment.filters |= {"millilitres": millilitres}
     return environment.get_template("report.html.j2").render(**_content(report))
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from synth.pipeline.audit import AuditReport
 from synth.report.figures import Window, diverging, grey, window_for
 from synth.report.planes import AXIAL, Plane, cut, outline
-from synth.report.viewer import COLOURS, role_of
+from synth.report.viewer import COLOURS, renders_of, role_of
 from synth.report.words import BAR_NATS, badge, headline, millilitres, plain, share
 from synth.residual.findings import EntityFinding, MissingFinding
 from synth.volume import Geometry, Mask, Volume
@@ -142,8 +142,7 @@ def _pictures(report: AuditReport, finding: Found) -> Iterable[tuple[Image.Image
     plane = Plane.through(AXIAL, (x, y, z), low, high, 2 * CLOSE_MM / PICTURE)
     curves = outline(mask, geometry, plane)
     yield _picture(report.image, plane, window, curves, _line(finding)), "input"
-    entity = isinstance(finding, EntityFinding)
-    pair = report.renders(finding.id) if entity else report.renders_of_region(finding.id)
+    pair = renders_of(report, finding)
     if pair is not None:
         yield (
             _picture(pair.with_entity, plane, window, curves, _line(finding)),

@@ -156,7 +156,7 @@ def _places(report: AuditReport, step: float) -> Iterator[tuple[str, Mapping[str
         if at is None:
             continue
         place: dict[str, Any] = {"at": at, "name": _name(finding), "window": _window(report, finding)}
-        renders = _renders(report, finding) if room > 0 else None
+        renders = renders_of(report, finding) if room > 0 else None
         if renders is not None:
             with_it, without = (inline_volume(v, step, synthetic="counterfactual") for v in close_up(renders))
             room -= len(with_it.data) + len(without.data)
@@ -196,7 +196,7 @@ def _name(finding: EntityFinding | MissingFinding) -> str:
     return f"{finding.name or 'region'} {finding.where}".replace("_", " ")
 
 
-def _renders(report: AuditReport, finding: EntityFinding | MissingFinding) -> Renders | None:
+def renders_of(report: AuditReport, finding: EntityFinding | MissingFinding) -> Renders | None:
     """Of an entity: with it and without it. Of a region: with the proposed entity added, and without."""
     if isinstance(finding, MissingFinding):
         return report.renders_of_region(finding.id)

@@ -73,10 +73,8 @@ def _places(parse: Parse, population: Population, known: Collection[str]) -> Ite
     for name in sorted({n for donor in population.donors for n in donor.places} - set(NOT_EVERYONES)):
         wider = {name, *VOCABULARY.ancestors(name), DRAWN_WITH.get(name, name)}
         usual = None if wider & set(known) else usual_centre(centres, name, population)
-        if usual is not None:
-            place = Ellipsoid(*usual)
-            if place.half_axes_mm.min() < LEAST_HALF_AXIS_MM:
-                continue
-            whole, middle = place.mask(parse.geometry), place.mask(parse.geometry, MIDDLE)
-            if whole is not None and middle is not None and whole.volume_ml(parse.geometry) >= LEAST_SEEN * place.ml:
-                yield name, middle
+        if usual is None or (place := Ellipsoid(*usual)).half_axes_mm.min() < LEAST_HALF_AXIS_MM:
+            continue
+        whole, middle = place.mask(parse.geometry), place.mask(parse.geometry, MIDDLE)
+        if whole is not None and middle is not None and whole.volume_ml(parse.geometry) >= LEAST_SEEN * place.ml:
+            yield name, middle
