@@ -29,8 +29,7 @@ from synth.residual.candidate import Candidate
 from synth.residual.fusion import Fusion
 from synth.residual.held_out import render_held_out
 from synth.residual.intensity_prior import IntensityPrior
-from synth.residual.judge import ANY
-from synth.residual.missing import ORDER, apart, candidates
+from synth.residual.missing import ORDER, apart, candidates, site_in
 from synth.volume import write_bytes
 from synth.volume.tissue import body_mask
 
@@ -39,13 +38,23 @@ FOLDS, FIRST = 5, 10
 
 
 @dataclass(frozen=True, eq=False)
+class Row:
+    """A candidate, its features, what it is compared among, whether it is the lesion."""
+
+    candidate: Candidate
+    features: dict[str, float]
+    site: str
+    there: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Search:
-    """What a search brought up: each candidate, its features, whether it is the lesion; the lesion's size and HU."""
+    """What a search brought up; the lesion's size, and its HU against its organ."""
 
     case: int
     size: str
     contrast_hu: float
-    found: Sequence[tuple[Candidate, dict[str, float], bool]]
+    found: Sequence[Row]
 
 
 def searches(seed: int, decoder: Decoder, prior: IntensityPrior) -> Iterator[Search]:
@@ -57,7 +66,8 @@ def searches(seed: int, decoder: Decoder, prior: IntensityPrior) -> Iterator[Sea
         held_out = render_held_out(decoder, encoded, parse, body, generator=torch.Generator().manual_seed(0))
         place = truth.outlines.masks[lesion]
         rows = [
-            (c, c.features(parse), found_at(c.mask, place)) for c in candidates(truth.image, parse, held_out, prior)
+            Row(c, c.features(parse), site_in(parse, c), found_at(c.mask, place))
+            for c in candidates(truth.image, parse, held_out, prior)
         ]
         yield Search(seed, size, contrast_of(truth, lesion), rows)
 
@@ -72,18 +82,18 @@ def contrast_of(truth: Truth, lesion: str) -> float:
 def fit(chosen: Sequence[Search]) -> Fusion:
     """The order of candidates."""
     rows = [row for search in chosen for row in search.found]
-    return Fusion.fit([r[1] for r in rows], [r[2] for r in rows], [ANY] * len(rows))
+    return Fusion.fit([r.features for r in rows], [r.there for r in rows], [r.site for r in rows])
 
 
-def recall(done: Sequence[Search], score: Callable[[Search, Candidate, dict[str, float]], float]) -> str:
+def recall(done: Sequence[Search], score: Callable[[Search, Row], float]) -> str:
     """How many visible lesions are among the first few, by size."""
     asked, hit = Counter[str](), Counter[str]()
     for search in done:
         if abs(search.contrast_hu) < 15 or not search.found:
             continue
-        ranked = sorted(search.found, key=lambda row: -score(search, row[0], row[1]))
-        kept = apart((c for c, _, _ in ranked), np.zeros(ranked[0][0].mask.shape, bool), FIRST)
-        right = {id(c) for c, _, there in ranked if there}
+        ranked = sorted(search.found, key=lambda row: -score(search, row))
+        kept = apart((r.candidate for r in ranked), np.zeros(ranked[0].candidate.mask.shape, bool), FIRST)
+        right = {id(r.candidate) for r in ranked if r.there}
         asked[search.size] += 1
         hit[search.size] += any(id(c) in right for c in kept)
     return ", ".join(f"{size} {hit[size]}/{asked[size]}" for size in sorted(asked))
@@ -100,8 +110,8 @@ def main() -> None:
         done += searches(seed, decoder, prior)
         sys.stderr.write(f"phantom {seed}\n")
     orders = [fit([s for s in done if s.case % FOLDS != k]) for k in range(FOLDS)]
-    sys.stdout.write(f"ordered: {recall(done, lambda s, _, f: orders[s.case % FOLDS].score(f, ANY))}\n")
-    sys.stdout.write(f"by the residual: {recall(done, lambda _, c, __: abs(c.peak))}\n")
+    sys.stdout.write(f"ordered: {recall(done, lambda s, r: orders[s.case % FOLDS].score(r.features, r.site))}\n")
+    sys.stdout.write(f"by the residual: {recall(done, lambda _, r: abs(r.candidate.peak))}\n")
     whole = fit(done)
     meta = {"command": f"python benchmarks/search_fit.py --phantoms {count}", "decoder": decoder.weights_sha256}
     data = {**whole.to_json(), "meta": meta}

@@ -9,6 +9,8 @@ import pytest
 
 from synth.errors import InputError
 from synth.parse import Attribute, Entity, Presence, Relation
+from synth.parse.attenuation import category_of
+from synth.parse.measure import axial_extent
 from synth.pipeline.audit import AuditOptions, AuditReport, audit
 from synth.residual.findings import Findings, Verdict, json_schema
 from synth.volume import Mask, Volume
@@ -45,6 +47,16 @@ def test_an_unreported_lesion_is_missing_with_its_outline_type_and_host(wrong):
     assert found.located_in == "liver"
     assert found.name == "metastasis"
     assert report.regions[found.id].mask.dice(toy.parse.masks["lesion_1"]) > 0.5
+
+
+def test_a_missing_lesion_comes_with_the_attributes_it_would_be_declared_with(wrong):
+    toy, report = wrong
+    found, mask = report.missing[0], toy.parse.masks["lesion_1"]
+    told = {a["type"]: a["value"] for a in found.attributes}
+    inside, liver = (toy.parse.masks[i].values(toy.image.array).mean() for i in ("lesion_1", "liver"))
+    assert told["mean_attenuation"] == pytest.approx(inside, abs=10)
+    assert told["attenuation_class"] == category_of(inside, liver)
+    assert found.longest_mm == pytest.approx(axial_extent(mask, toy.image.geometry).longest_mm, rel=0.35)
 
 
 def test_scores_are_positive_for_what_is_there_and_negative_for_what_is_not(wrong):

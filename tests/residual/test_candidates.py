@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from synth.parse import Entity, Parse
-from synth.residual.candidate import Outliner, hosts_of_parse
+from synth.residual.candidate import Outliner
+from synth.residual.conformal import Calibration
 from synth.residual.held_out import HeldOut
-from synth.residual.judge import ANY
+from synth.residual.judge import Judge
 from synth.residual.missing import find
 from synth.residual.searching import COMPLETE, NOTHING_FOUND, CandidateSample, Searched, fit_search, most_suspicious
 from synth.residual.stand_out import OF_ORGAN, standing
@@ -38,7 +39,7 @@ def sloppy():
     z = np.zeros(SHAPE, np.float32)
     maps = standing(image, parse, z, np.ones(SHAPE, bool))
     held_out = HeldOut(image.array, np.full(SHAPE, 20.0, np.float32), Mask.from_dense(np.ones(SHAPE, bool)))
-    outliner = Outliner(image, held_out, hosts_of_parse(parse), z, maps)
+    outliner = Outliner(image, parse, held_out, z, maps)
     outlined = [c for c in map(outliner.outline, maps.places()) if c is not None]
     return SimpleNamespace(parse=parse, maps=maps, candidates=outlined, lesion=Mask.from_dense(lesion))
 
@@ -60,6 +61,16 @@ def test_what_goes_on_beyond_its_outline_is_told_from_what_ends(sloppy):
     assert fat.mean_hu < -20
     of_lesion, of_fat = lesion.features(sloppy.parse), fat.features(sloppy.parse)
     assert of_fat["goes_on_2"] > of_lesion["goes_on_2"] + 0.1
+
+
+def test_candidates_know_their_form_and_their_place(sloppy):
+    lesion = max(sloppy.candidates, key=lambda c: c.mask.dice(sloppy.lesion))
+    fat = min(sloppy.candidates, key=lambda c: c.mean_hu)
+    of_lesion, of_fat = lesion.features(sloppy.parse), fat.features(sloppy.parse)
+    assert of_fat["flatness"] > of_lesion["flatness"] + 0.3
+    assert of_fat["outside_host"] > of_lesion["outside_host"]
+    assert of_fat["depth_in_host"] < of_lesion["depth_in_host"]
+    assert of_lesion["near_finding"] == 0.0
 
 
 def test_an_organ_without_findings_of_its_own_is_not_looked_into(sloppy):
@@ -103,11 +114,27 @@ def test_the_search_is_fitted_on_jittered_outlines(world):
     assert any(c.truth for c in groups["toy", 0])
 
 
+def test_regions_are_compared_with_those_of_their_organ():
+    # What is dark in the middle is a lesion in a liver and the pelvis of a kidney.
+    rng = np.random.default_rng(0)
+    groups = {}
+    for k in range(20):
+        for site, at in (("liver", 0.0), ("kidney_left", 4.0)):
+            chance = [CandidateSample(f"c{k}", "cyst", site, False, {"a": float(rng.normal(at))}) for _ in range(4)]
+            there = CandidateSample(f"c{k}", "cyst", site, True, {"a": float(rng.normal(at + 3))})
+            groups.setdefault((f"c{k}", COMPLETE), []).extend(chance)
+            groups.setdefault((f"c{k}", 0), []).append(there)
+    fusion, _ = fit_search(groups)
+    judge = Judge("", fusion, Calibration(()), missing=fusion)
+    in_liver, in_kidney = (judge.missing_score({"a": 3.5}, "cyst", site) for site in ("liver", "kidney_left"))
+    assert in_liver > 0 > in_kidney
+
+
 def test_the_most_suspicious_region_of_each_complete_parse_is_kept():
     rng = np.random.default_rng(0)
 
     def region(case, there):
-        return CandidateSample(case, "metastasis", there, {"a": float(rng.normal(3.0 * there))})
+        return CandidateSample(case, "metastasis", "liver", there, {"a": float(rng.normal(3.0 * there))})
 
     groups = {}
     for k in range(10):
@@ -115,6 +142,6 @@ def test_the_most_suspicious_region_of_each_complete_parse_is_kept():
         groups[f"c{k}", 0] = [region(f"c{k}", True), region(f"c{k}", False)]
     fusion, most = fit_search(groups)
     assert len(most) == 10
-    assert fusion.score({"a": 3.0}, ANY) > 0 > fusion.score({"a": 0.0}, ANY)
+    assert fusion.score({"a": 3.0}, "liver") > 0 > fusion.score({"a": 0.0}, "liver")
     assert most_suspicious([]) == NOTHING_FOUND
     assert fit_search({("c0", COMPLETE): groups["c0", COMPLETE]}) == (None, ())

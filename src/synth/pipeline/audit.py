@@ -35,7 +35,7 @@ from synth.pipeline.audit_declared import audit_declared
 from synth.pipeline.audit_elsewhere import audit_elsewhere
 from synth.pipeline.audit_entities import AuditedEntity, audit_entities
 from synth.pipeline.audit_extent import audit_extents
-from synth.pipeline.audit_search import FoundRegion, search_regions
+from synth.pipeline.audit_search import FoundRegion, described, search_regions
 from synth.pipeline.counterfactuals import Counterfactuals, Renders, from_contrast
 from synth.pipeline.preflight import ModelRequirements, preflight, require
 from synth.pipeline.prior_alignment import PriorVisit
@@ -240,7 +240,7 @@ def audit(
             alpha=options.alpha,
             seed=options.seed,
         )
-        regions = (*absent.regions, *recalled.regions, *found)
+        regions = tuple(described(r, parse, image) for r in (*absent.regions, *recalled.regions, *found))
         step(2)
 
     findings = Findings(

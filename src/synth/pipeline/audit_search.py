@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from pydantic import JsonValue
 
 from synth.parse import Parse
+from synth.parse.measure import axial_extent
 from synth.pipeline.tiers import Tier
 from synth.residual.findings import Candidate as CandidateName
 from synth.residual.findings import MissingFinding, Verdict, recorded
@@ -15,6 +17,7 @@ from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import Judge
 from synth.residual.missing import Tried, attempt, find
 from synth.residual.presence import Examined
+from synth.residual.proposed import proposed_attributes
 from synth.volume import Mask, Volume, resample_mask
 
 SHOWN = 12  # regions reported
@@ -46,12 +49,28 @@ def search_regions(
     for candidate in find(tier.encoded.image, parse, held_out, prior):
         made = attempt(candidate, tier.decoder, tier.encoded, parse, prior, generator=generator)
         if made is not None:
-            tried.append((tier.judge.missing_score(made.features, made.name), made))
+            tried.append((tier.judge.missing_score(made.features, made.name, made.site), made))
     tried.sort(key=lambda pair: (-pair[0], pair[1].candidate.focus))
     return tuple(
         _region(f"missing_{number}", score, made, parse, tier.judge, image, alpha)
         for number, (score, made) in enumerate(tried[:SHOWN], start=1)
     )
+
+
+def described(region: FoundRegion, parse: Parse, image: Volume) -> FoundRegion:
+    """The region with its longest axis and the attributes of what is proposed, measured in the image itself.
+
+    The parse is on the image's grid.
+    """
+    mask = region.mask
+    if mask.is_empty:
+        return region
+    found = proposed_attributes(parse, region.finding.name or "finding", mask, image)
+    told: list[dict[str, JsonValue]] = [
+        {"type": a.type, "value": a.value, "phase": None if a.phase is None else a.phase.value} for a in found
+    ]
+    longest = round(axial_extent(mask, image.geometry).longest_mm, 1)
+    return replace(region, finding=region.finding.model_copy(update={"attributes": told, "longest_mm": longest}))
 
 
 def _region(

@@ -15,7 +15,7 @@ from synth.pipeline.counterfactuals import Renders
 from synth.report.figures import Line, Window, diverging, figure, grey, window_for
 from synth.report.planes import AXIAL, CORONAL, PLANES, Plane, Point, cut, outline
 from synth.report.viewer import Script, key_of, own_code, viewer
-from synth.report.words import BAR_NATS, BECAME, aligned, badge, bar, headline, millilitres, plain, share
+from synth.report.words import BAR_NATS, BECAME, aligned, badge, bar, headline, looks, millilitres, plain, share
 from synth.residual.findings import EntityFinding, MissingFinding, Verdict
 from synth.volume import Geometry, Mask, Volume
 
@@ -67,6 +67,7 @@ def report_html(report: AuditReport) -> str:
     environment.filters |= {"plain": plain, "bar": bar, "share": share, "badge": badge, "key": key_of}
     environment.filters |= {"aligned": aligned, "became": lambda tried: BECAME[tried.outcome]}
     environment.filters |= {"millilitres": millilitres}
+    environment.globals["looks"] = looks
     return environment.get_template("report.html.j2").render(**_content(report))
 
 

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from synth.parse import Presence
-from synth.residual.findings import EntityFinding, Findings, Leaning, PriorAlignment, PriorOutcome, Verdict
+from synth.residual.findings import (
+    EntityFinding,
+    Findings,
+    Leaning,
+    MissingFinding,
+    PriorAlignment,
+    PriorOutcome,
+    Verdict,
+)
 
 BAR_NATS = 8.0  # score at the end of the bar
 NAMED = 3  # entities named in the headline
@@ -14,6 +22,12 @@ BECAME = {
     PriorOutcome.not_checkable: "not checkable",
 }
 SHORT = {Leaning.speaks_for: "for", Leaning.speaks_against: "against", Leaning.does_not_decide: "open"}
+
+
+def looks(finding: MissingFinding) -> list[tuple[str, str]]:
+    """What a proposed entity would be declared as: its category of attenuation, where there is one."""
+    told = [a["value"] for a in finding.attributes or () if a["type"] == "attenuation_class"]
+    return [("attenuation", str(told[0]))] if told else []
 
 
 def headline(findings: Findings) -> str:

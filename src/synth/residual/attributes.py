@@ -106,7 +106,7 @@ class _Seen:
         for mask in (own, *(jitter(own, parse.geometry, rng) for _ in range(OUTLINES))):
             for name, value in measured_appearance(parse.with_mask(entity.id, mask), entity, image).items():
                 found.setdefault(name, []).append(value)
-        return cls({name: tuple(v) for name, v in found.items()}, _host_hu(image, parse, entity))
+        return cls({name: tuple(v) for name, v in found.items()}, host_hu(image, parse, entity))
 
 
 def _askable(attribute: Attribute, parse: Parse) -> bool:
@@ -209,7 +209,7 @@ def _plausible(attribute: Attribute, entity: Entity, prior: IntensityPrior) -> b
     return low <= here <= high
 
 
-def _host_hu(image: Volume, parse: Parse, entity: Entity) -> float | None:
+def host_hu(image: Volume, parse: Parse, entity: Entity) -> float | None:
     """Mean of the organ that holds most of the entity, without any finding; None where no organ holds half of it."""
     own = parse.masks[entity.id]
     window = own.padded_slices(1)

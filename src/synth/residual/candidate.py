@@ -4,7 +4,8 @@
     outline    voxels around the strongest one with f > 1/2, inside the host
 
 A piece of the outside that a sloppy outline took in goes on beyond its border; a lesion ends. How the layers around a
-candidate look (`around`) tells the two apart.
+candidate look (`around`) tells the two apart. Vessels, a renal pelvis and what an outline left of a finding are told by
+their form and place (`form`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from synth.parse import Kind, Parse
+from synth.residual.form import Findings, Within, shape_features
 from synth.residual.held_out import HeldOut
 from synth.residual.hosts import has_findings
 from synth.residual.stand_out import MIN_VOXELS, Map, Place, Standing, Zone
@@ -40,6 +42,7 @@ class Candidate:
         residual: mean of the residual in it; stands_out: most that it differs from its organ, in the organ's spread.
         depth: share of it that lies off its host's border; compactness: share of its bounding box that it fills.
         around: of the layers around it, the shares of voxels that go on like it, are alike, or lie beyond it.
+        form: its shape and its place among findings and in its host, see `synth.residual.form`.
     """
 
     mask: Mask
@@ -53,6 +56,7 @@ class Candidate:
     depth: float
     compactness: float
     around: Mapping[str, float]
+    form: Mapping[str, float]
 
     def features(self, parse: Parse) -> dict[str, float]:
         """What orders the candidates and helps to judge them: numbers that no decoder was asked for."""
@@ -68,6 +72,7 @@ class Candidate:
             "depth": self.depth,
             "compactness": self.compactness,
             **self.around,
+            **self.form,
         }
 
 
@@ -76,20 +81,37 @@ class Outliner:
     """Draws outlines in one image.
 
     Attributes:
-        image: on the decoder's grid; held_out: what was rendered of it; hosts: see `hosts_of_parse`.
+        image, parse: on the decoder's grid; held_out: what was rendered of the image.
         z: the residual; standing: the maps that the places come from.
     """
 
     image: Volume
+    parse: Parse
     held_out: HeldOut
-    hosts: Mapping[str, Mask]
     z: Map
     standing: Standing
+
+    @cached_property
+    def hosts(self) -> dict[str, Mask]:
+        """Organs and findings that can hold something, the smallest first."""
+        ids = self._of(Kind.organ, Kind.finding)
+        return {i: self.parse.masks[i] for i in sorted(ids, key=lambda i: (self.parse.masks[i].voxels, i))}
 
     @cached_property
     def usual(self) -> dict[str, float]:
         """Median HU of each host."""
         return {id: float(np.median(mask.values(self.image.array))) for id, mask in self.hosts.items()}
+
+    @cached_property
+    def _within(self) -> dict[str, Within]:
+        return {id: Within(mask, self.image.geometry.spacing_mm) for id, mask in self.hosts.items()}
+
+    @cached_property
+    def _findings(self) -> Findings:
+        return Findings(self.image.geometry, [self.parse.masks[i] for i in self._of(Kind.finding)])
+
+    def _of(self, *kinds: Kind) -> list[str]:
+        return [i for i in self.parse.present_ids if self.parse.entity(i).kind in kinds]
 
     def outline(self, place: Place) -> Candidate | None:
         """The candidate at a place, None where nothing can be told from its surroundings."""
@@ -128,6 +150,11 @@ class Outliner:
             depth=float(ndimage.binary_erosion(inside, border_value=1)[region].mean()),
             compactness=mask.voxels / mask.box.size,
             around=layers_around(self.image.array, mask, mean, step),
+            form={
+                **shape_features(mask, self.image.geometry.spacing_mm),
+                **self._findings.near(mask),
+                **({} if host is None else self._within[host].features(mask)),
+            },
         )
 
     def _host(self, place: Place) -> str | None:
@@ -137,12 +164,6 @@ class Outliner:
             if _meet(mask.slices, place.box) and (mask.crop(place.box) & place.voxels).sum() >= least:
                 return id
         return None
-
-
-def hosts_of_parse(parse: Parse) -> dict[str, Mask]:
-    """Organs and findings that can hold something, the smallest first."""
-    ids = [i for i in parse.present_ids if parse.entity(i).kind in (Kind.organ, Kind.finding)]
-    return {i: parse.masks[i] for i in sorted(ids, key=lambda i: (parse.masks[i].voxels, i))}
 
 
 def _meet(one: Slices3, other: Slices3) -> bool:

@@ -170,6 +170,7 @@ class MissingFinding(Finding):
         "visit, share of other places of its organ that look as much like one",
     )
     volume_ml: float
+    longest_mm: float | None = Field(None, description="longest axis in an axial plane, as RECIST 1.1 measures it")
     focus_mm: Point
     peak: float | None = Field(None, description="largest smoothed standardised residual, where it was looked at")
     mean_hu: float
@@ -178,7 +179,9 @@ class MissingFinding(Finding):
     without_entity: str | None = Field(None, description="file with the render of the parse without it")
     reason: str
     evidence: dict[str, float] = Field(default_factory=dict)
-    attributes: list[dict[str, JsonValue]] | None = None
+    attributes: list[dict[str, JsonValue]] | None = Field(
+        None, description="that it would be declared with, measured in the proposed outline"
+    )
 
     @property
     def where(self) -> str:

@@ -37,6 +37,7 @@ FINDINGS: dict[str, tuple[str, ...]] = {
 """Organ or group of organs -> its findings; a host uses its own entry, else its nearest ancestor's."""
 
 ANYWHERE = ("cyst", "metastasis", "lesion")
+ANY_SITE = "finding"  # regions outside every organ that has an entry
 
 
 def findings_of(host: str | None) -> tuple[str, ...]:
@@ -52,6 +53,19 @@ def findings_of(host: str | None) -> tuple[str, ...]:
         return ANYWHERE
     nearest = VOCABULARY.nearest(host, FINDINGS)
     return ANYWHERE if nearest is None else FINDINGS[nearest]
+
+
+def site_of(host: str | None) -> str:
+    """What regions in an organ of this name are compared among: the organ or group that its findings are known for.
+
+    A kidney has a dark middle, a liver has vessels; what is unusual in one is not in the other.
+
+    Example:
+        >>> site_of("femur_left"), site_of("aorta"), site_of(None)
+        ('bone', 'finding', 'finding')
+    """
+    nearest = None if host is None else VOCABULARY.nearest(host, FINDINGS)
+    return ANY_SITE if nearest is None else nearest
 
 
 def holding(mask: Mask, parse: Parse) -> str | None:

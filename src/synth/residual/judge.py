@@ -22,7 +22,6 @@ from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.verdict import Scored, family_of
 from synth.volume import write_bytes
 
-ANY = "finding"  # regions are judged as findings, whatever they are called: of most names a search sees one or two
 NO_DECODER = "prior"  # the judge that is told nothing by a decoder: what the population alone can say
 CONFIG, PRIOR, FUSION = "config.json", "prior.safetensors", "fusion.json"
 
@@ -81,11 +80,15 @@ class Judge:
         family = family_of(VOCABULARY.term(name).kind)
         return Scored(name, volume_ml, weighing.fusion.score(features, name), weighing.calibration, family)
 
-    def missing_score(self, features: Mapping[str, float], name: str) -> float:
-        """Score of a region that the parse leaves out, in nats; as an entity's where no search was fitted."""
+    def missing_score(self, features: Mapping[str, float], name: str, site: str) -> float:
+        """Score of a region that the parse leaves out, in nats; as an entity's where no search was fitted.
+
+        Regions are compared among those of their `site` (`hosts.site_of`), whatever they are called: of most names a
+        search sees one or two.
+        """
         if self.missing is None:
             return self.score(features, name)
-        return self.missing.score(features, ANY)
+        return self.missing.score(features, site)
 
     def missing_p_value(self, score: float) -> float | None:
         """Share of complete parses in which some region scores at least this high."""

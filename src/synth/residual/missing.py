@@ -21,13 +21,12 @@ from scipy import ndimage
 
 from synth.contracts import Contrast, Decoder, EncodedImage
 from synth.parse import VOCABULARY, Entity, Kind, Parse, Presence, Relation
-from synth.residual.candidate import Candidate, Outliner, hosts_of_parse
+from synth.residual.candidate import Candidate, Outliner
 from synth.residual.evidence import EntityEvidence, entity_features
 from synth.residual.fusion import Fusion
 from synth.residual.held_out import HeldOut, unexplained
-from synth.residual.hosts import findings_of
+from synth.residual.hosts import findings_of, site_of
 from synth.residual.intensity_prior import IntensityPrior
-from synth.residual.judge import ANY
 from synth.residual.on_grid import on_grid
 from synth.residual.stand_out import Zone, standing
 from synth.volume import Mask, Volume
@@ -43,10 +42,15 @@ SKIN_VOXELS = 2
 
 @dataclass(frozen=True, eq=False)
 class Tried:
-    """A candidate, named and contrasted; `standing` is what could be told of it without a decoder."""
+    """A candidate, named and contrasted.
+
+    Attributes:
+        site: what it is compared among, see `hosts.site_of`; standing: what could be told of it without a decoder.
+    """
 
     candidate: Candidate
     name: str
+    site: str
     shares: Mapping[str, float]
     evidence: EntityEvidence
     contrast: Contrast
@@ -67,7 +71,7 @@ def find(
     fitted on has lesions in few organs.
     """
     score = shipped_order().score
-    ranked = [(score(c.features(parse), ANY), c) for c in candidates(image, parse, held_out, prior)]
+    ranked = [(score(c.features(parse), site_in(parse, c)), c) for c in candidates(image, parse, held_out, prior)]
     ranked.sort(key=lambda pair: (-pair[0], pair[1].focus))
     taken = np.zeros(image.shape, bool)
     first = apart((c for _, c in ranked), taken, max(most - BY_RENDER, 0))
@@ -80,7 +84,7 @@ def candidates(image: Volume, parse: Parse, held_out: HeldOut, prior: IntensityP
     """Everything that stands out and can be outlined; many lie on each other."""
     z = unexplained(image.array, held_out, parse, prior)
     maps = standing(image, parse, z, _searched(held_out.body))
-    outliner = Outliner(image, held_out, hosts_of_parse(parse), z, maps)
+    outliner = Outliner(image, parse, held_out, z, maps)
     outlined = (outliner.outline(place) for place in maps.places())
     return [c for c in outlined if c is not None]
 
@@ -89,6 +93,11 @@ def candidates(image: Volume, parse: Parse, held_out: HeldOut, prior: IntensityP
 def shipped_order() -> Fusion:
     """What orders the candidates, made by benchmarks/search_fit.py."""
     return Fusion.from_json(json.loads(ORDER.read_text("utf-8")))
+
+
+def site_in(parse: Parse, candidate: Candidate) -> str:
+    """What the candidate is compared among: its host's `hosts.site_of`."""
+    return site_of(None if candidate.host is None else parse.entity(candidate.host).name)
 
 
 def apart(ranked: Iterable[Candidate], taken: Zone, most: int) -> list[Candidate]:
@@ -118,14 +127,14 @@ def attempt(
     if not shares:
         return None
     name = max(shares, key=lambda n: shares[n])
-    added = Entity(id=free_id(parse), name=name)
+    added = Entity(id=parse.free_id("missing"), name=name)
     relations = [] if candidate.host is None else [Relation(type="located_in", subject=added.id, object=candidate.host)]
     denied = [e.id for e in parse.entities if e.name == name and e.presence is Presence.absent]
     with_it = parse.without(*denied).with_entity(added, candidate.mask, relations=relations)
     (contrast,) = decoder.contrast(encoded, with_it, [parse], candidate.mask, draws=1, generator=generator)
     contrast = on_grid(contrast, encoded.image.shape)
     evidence = entity_features(contrast, prior, encoded.image, with_it, added.id)
-    return Tried(candidate, name, shares, evidence, contrast, candidate.features(parse))
+    return Tried(candidate, name, site_in(parse, candidate), shares, evidence, contrast, candidate.features(parse))
 
 
 def name_shares(
@@ -147,14 +156,6 @@ def name_shares(
     share /= share.sum()
     best = np.argsort(-share, kind="stable")[:5]
     return {names[i]: float(share[i]) for i in best}
-
-
-def free_id(parse: Parse) -> str:
-    """An id that the parse does not use: missing_1, missing_2, ..."""
-    number = 1
-    while f"missing_{number}" in parse:
-        number += 1
-    return f"missing_{number}"
 
 
 def _searched(body: Mask) -> Zone:

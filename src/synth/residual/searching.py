@@ -17,7 +17,6 @@ from synth.parse import Kind, Parse
 from synth.residual.fusion import Fusion
 from synth.residual.held_out import render_held_out
 from synth.residual.intensity_prior import IntensityPrior
-from synth.residual.judge import ANY
 from synth.residual.missing import Tried, attempt, find
 from synth.volume import Mask
 
@@ -32,10 +31,11 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class CandidateSample:
-    """A region that the search brought up, and whether a finding had been left out there."""
+    """A region that the search brought up in some site, and whether a finding had been left out there."""
 
     case: str
     name: str
+    site: str
     truth: bool
     features: Mapping[str, float]
 
@@ -72,7 +72,7 @@ class Searched:
 
     def _sample(self, tried: Tried, gone: Mask | None) -> CandidateSample:
         there = gone is not None and tried.candidate.mask.dice(gone) >= FOUND_DICE
-        return CandidateSample(self.name, tried.name, there, tried.features)
+        return CandidateSample(self.name, tried.name, tried.site, there, tried.features)
 
 
 def fit_search(groups: Groups) -> tuple[Fusion | None, tuple[float, ...]]:
@@ -87,7 +87,7 @@ def fit_search(groups: Groups) -> tuple[Fusion | None, tuple[float, ...]]:
         others = [c for c in rows if folds[c.case] != k]
         fusion = _fit(others) if {c.truth for c in others} == {True, False} else everything
         complete = [group for (case, gone), group in groups.items() if gone < 0 and folds.get(case, 0) == k]
-        most += [most_suspicious(fusion.score(c.features, ANY) for c in group) for group in complete]
+        most += [most_suspicious(fusion.score(c.features, c.site) for c in group) for group in complete]
     return everything, tuple(most)
 
 
@@ -107,4 +107,4 @@ def folds_of(cases: Iterable[str]) -> dict[str, int]:
 
 
 def _fit(chosen: Sequence[CandidateSample]) -> Fusion:
-    return Fusion.fit([c.features for c in chosen], [c.truth for c in chosen], [ANY] * len(chosen), l2=0.1)
+    return Fusion.fit([c.features for c in chosen], [c.truth for c in chosen], [c.site for c in chosen], l2=0.1)
