@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from synth.pipeline.audit_declared import audit_declared
 from synth.pipeline.audit_entities import AuditedEntity
 from synth.pipeline.audit_extent import audit_extents
 from synth.population import Population
+from synth.residual.conformal import Calibration
+from synth.residual.extent import ExtentJudge
 from synth.residual.findings import EntityFinding, Verdict
 from synth.residual.intensity_prior import IntensityPrior
-from synth.residual.judge import PRIOR
+from synth.residual.judge import PRIOR, AuditModel
 
 ORGANS = ("liver", "spleen", "kidney_left")
 
@@ -46,7 +49,8 @@ def _audited(parse: Parse, verdict: Verdict = Verdict.supported) -> list[Audited
 
 
 def _extents(phantom: Phantom, parse: Parse, audited: Sequence[AuditedEntity], prior: IntensityPrior):
-    found = audit_extents(phantom.image, parse, parse, audited, prior, Population.load(), alpha=0.1)
+    model = AuditModel(prior, {})
+    found = audit_extents(phantom.image, parse, parse, audited, model, Population.load(), alpha=0.1)
     return {a.finding.id: a.finding for a in found}
 
 
@@ -67,6 +71,19 @@ def test_an_outline_that_is_wrong_gets_the_verdict_and_the_others_keep_theirs(
     assert "outline" in found["spleen"].reason
     assert found["kidney_left"].verdict is Verdict.supported
     assert found["kidney_left"].extent.p_value > 0.01
+
+
+def test_outlines_of_a_calibration_of_its_own_are_compared_with_that(
+    phantom: Phantom, grown: Parse, population: IntensityPrior
+) -> None:
+    # At this site, outlines usually reach as far as this one.
+    shipped = ExtentJudge.load()
+    usual = Calibration(tuple(replace(s, score=s.score - 50) for s in shipped.calibration.scores))
+    own = AuditModel(population, {}, extent=replace(shipped, calibration=usual))
+    found = audit_extents(phantom.image, grown, grown, _audited(grown), own, Population.load(), alpha=0.1)
+    spleen = next(a.finding for a in found if a.finding.id == "spleen")
+    assert spleen.verdict is Verdict.supported
+    assert spleen.extent.p_value > 0.5
 
 
 def test_what_is_not_there_has_no_outline(phantom: Phantom, grown: Parse, population: IntensityPrior) -> None:
@@ -103,7 +120,8 @@ def test_a_wrong_outline_comes_before_a_wrong_attribute(
 ) -> None:
     told = [Attribute(entity=i, type="mean_attenuation", value=-400.0) for i in ("spleen", "kidney_left")]
     parse = grown.replace(attributes=told)
-    found = audit_extents(phantom.image, parse, parse, _audited(parse), population, Population.load(), alpha=0.1)
+    model = AuditModel(population, {})
+    found = audit_extents(phantom.image, parse, parse, _audited(parse), model, Population.load(), alpha=0.1)
     judged = audit_declared(phantom.image, parse, found, population, Population.load(), seed=0)
     verdicts = {a.finding.id: a.finding.verdict for a in judged}
     assert verdicts["spleen"] is Verdict.wrong_extent

@@ -17,6 +17,7 @@ from synth.residual import AuditModel, Collected, Plan, collect
 from synth.residual.calibration import weigh
 from synth.residual.conformal import scores_needed
 from synth.residual.drift import FACT
+from synth.residual.extent import ExtentJudge
 from synth.residual.site import LEAST_FINDINGS, false_alarms, needs, refit
 from synth.volume import write_volume
 
@@ -66,6 +67,46 @@ def test_own_false_alarms_are_few(found):
     for alarm in found.alarms["gaussian"]:
         assert alarm.entities == CASES * 4
         assert alarm.own <= 3 * alarm.alpha * alarm.cases
+
+
+@pytest.fixture(scope="module")
+def outlined(world, site, tmp_path_factory):
+    """The same where outlines are judged too: as shipped, with the toy's population."""
+    model = world.model()
+    model = replace(model, extent=replace(ExtentJudge.load(), prior_sha256=model.prior.digest))
+    out = tmp_path_factory.mktemp("calibrated") / "outlined"
+    return model, calibrate(site, out, QUICK, decoder=world.decoder(), model=model)
+
+
+def test_outlines_are_calibrated_too(outlined):
+    before, found = outlined
+    own = AuditModel.load(found.folder)
+    assert own.outlines.fusion.to_json() == before.extent.fusion.to_json()
+    mine = [s for s in own.outlines.calibration.scores if s.name in {"liver", "spleen", "kidney_left", "kidney_right"}]
+    assert len(mine) == CASES * 4 * (1 + JITTERS)
+    # No toy has a finding: those that were there stay.
+    findings = [s for s in own.outlines.calibration.scores if "cyst" in s.name]
+    assert findings == [s for s in before.extent.calibration.scores if "cyst" in s.name]
+    # Boxes in noise end unlike organs of people; among themselves they are usual.
+    shipped, mine = ([getattr(a, which) for a in found.alarms["outlines"]] for which in ("shipped", "own"))
+    assert min(shipped) > CASES
+    assert max(mine) <= 2
+    assert "outlines" in (found.folder / "calibration.html").read_text()
+
+
+def test_outlines_of_another_population_are_refused(outlined, tmp_path):
+    model, _ = outlined
+    replace(model, extent=replace(model.extent, prior_sha256="0" * 64)).save(tmp_path)
+    with pytest.raises(InputError, match="another population"):
+        AuditModel.load(tmp_path)
+
+
+def test_the_digest_covers_the_outlines(outlined, found):
+    _, with_outlines = outlined
+    folder = with_outlines.folder
+    before = AuditModel.load(folder).sha256
+    (folder / "extent.json").unlink()
+    assert AuditModel.load(folder).sha256 != before
 
 
 def _collected(world, lesions: int) -> Collected:

@@ -214,7 +214,7 @@ def audit(
 
     population = Population.load()
     audited = audit_elsewhere(last, declared, audited, model, population, image=image, seed=options.seed)
-    audited = audit_extents(small, parse, declared, audited, model.prior, population, alpha=options.alpha)
+    audited = audit_extents(small, parse, declared, audited, model, population, alpha=options.alpha)
     audited = audit_declared(image, parse, audited, model.prior, population, seed=options.seed)
     audited = with_confidence(audited, options.parser_weight)
     audited = before.ranked(audited)

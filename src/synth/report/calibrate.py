@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from synth.contracts import Decoder, Tiered
@@ -27,11 +28,14 @@ from synth.residual.calibration import CalibrationCase, Collected, Plan, collect
 from synth.residual.drift import ALPHA as DRIFT_ALPHA
 from synth.residual.judge import CONFIG, NO_DECODER, AuditModel
 from synth.residual.site import CellNeed, FalseAlarms, false_alarms, family_size, needs, refit
+from synth.residual.site_extent import collect_outlines, extent_alarms, refit_extent
 from synth.volume import resample, write_bytes
 
 ALPHAS = (0.05, 0.1, 0.2)
 FACTS, PAGE = "calibration.json", "calibration.html"
 MOST_ENTITIES = 200
+OUTLINES = "outlines"  # among the judges of `SiteCalibration.alarms`
+OUTLINES_STREAM = 1  # of random numbers: the jitters of outlines are not those of the claims
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class SiteCalibration:
     Attributes:
         folder: the audit model; cases: ids that it was made of; left_out: id -> why a case could not be used.
         entities: median number of entities judged together in a case.
-        cells: of the first tier; alarms: judge -> false alarms before and after, at each alpha.
+        cells: of the first tier; alarms: judge, or "outlines", -> false alarms before and after, at each alpha.
     """
 
     folder: Path
@@ -120,11 +124,14 @@ def calibrate(
         raise InputError("calibration", expected="accepted cases", got=got, fix="see the cases that were left out")
     facts = {"calibrated_on": "own accepted cases", "jitters": options.jitters}
     judges = {name: refit(model.judge(name), collected, sha, facts) for name, sha in names.items()}
-    first = next(iter(names))
+    first, before = next(iter(names)), model.outlines
+    alarms = {n: false_alarms(model.judge(n), collected, ALPHAS) for n in names}
+    if before is not None and collected.outlines:
+        alarms[OUTLINES] = extent_alarms(before, collected.outlines, ALPHAS)
+        model = replace(model, extent=refit_extent(before, collected.outlines, {"cases": len(used), **facts}))
     found = SiteCalibration(
         folder, used, left_out, family_size(collected.samples),
-        needs(model.judge(first), collected, ALPHAS),
-        {n: false_alarms(model.judge(n), collected, ALPHAS) for n in names},
+        needs(model.judge(first), collected, ALPHAS), alarms,
     )  # fmt: skip
     _save(replace(model, judges=judges), found)
     return found
@@ -155,7 +162,12 @@ class _Look:
         made = CalibrationCase.of(case.id, self.decoder.encode(small), parse)
         plan = Plan(MOST_ENTITIES, self.options.jitters, moves=0, hallucinations=0, deletions=0)
         seed, search = self.options.seed + number, self.options.search
-        return collect([made], self.decoder, self.model.prior, seed=seed, plan=plan, search=search)
+        found = collect([made], self.decoder, self.model.prior, seed=seed, plan=plan, search=search)
+        if self.model.outlines is not None:
+            rng = np.random.default_rng([seed, OUTLINES_STREAM])
+            given, jitters = parse.without_derived(), self.options.jitters
+            found.outlines.extend(collect_outlines(case.id, small, given, self.model.prior, rng, jitters=jitters))
+        return found
 
 
 def _collect(cases: Sequence[Case], look: _Look, step: Callable[..., None]) -> tuple[Collected, dict[str, str]]:
@@ -173,6 +185,7 @@ def _collect(cases: Sequence[Case], look: _Look, step: Callable[..., None]) -> t
         else:
             merged.samples.extend(part.samples)
             merged.candidates.update(part.candidates)
+            merged.outlines.extend(part.outlines)
     return merged, left_out
 
 

@@ -86,12 +86,13 @@ class Collected:
     """What was drawn so far.
 
     `findings` are claims of findings, weighed by themselves; `candidates` is by (case, deletion), the undamaged parse
-    under deletion -1.
+    under deletion -1; `outlines` are those of accepted cases (`synth.residual.site_extent`).
     """
 
     samples: list[Sample] = field(default_factory=list)
     findings: list[Sample] = field(default_factory=list)
     candidates: dict[Key, list[CandidateSample]] = field(default_factory=dict)
+    outlines: list[Sample] = field(default_factory=list)
 
 
 def collect(

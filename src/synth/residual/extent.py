@@ -220,14 +220,28 @@ def check_extents(
     found = {i: measure_extent(image, parse, i, prior) for i in ids}
     measured = {i: m for i, m in found.items() if m is not None}
     scored = [judge.scored(m, parse.entity(i), parse.masks[i].volume_ml(parse.geometry)) for i, m in measured.items()]
+    return tuple(
+        CheckedExtent(i, s.score, o.conformal, o.wrong, o.needed, m.reaches(judge.usual(s.name)) if o.wrong else ())
+        for (i, m), s, o in zip(measured.items(), scored, judge_outlines(scored, alpha), strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class JudgedOutline:
+    """Whether an outline is wrong beyond chance; its p-value, and the calibration scores that a cell needs for it."""
+
+    conformal: Conformal | None
+    wrong: bool
+    needed: int
+
+
+def judge_outlines(scored: Sequence[Scored], alpha: float) -> tuple[JudgedOutline, ...]:
+    """The outlines of one parse, judged together within each family."""
     sizes = Counter(s.family for s in scored)
     needed = [max(scores_needed(sizes[s.family], alpha), scores_needed(1, MOST)) for s in scored]
     p_values = [s.conformal(n) for s, n in zip(scored, needed, strict=True)]
     wrong = beyond_chance(scored, p_values, alpha)
-    return tuple(
-        CheckedExtent(i, s.score, conformal, flagged, n, m.reaches(judge.usual(s.name)) if flagged else ())
-        for (i, m), s, conformal, flagged, n in zip(measured.items(), scored, p_values, wrong, needed, strict=True)
-    )
+    return tuple(map(JudgedOutline, p_values, wrong, needed))
 
 
 def beyond_chance(scored: Sequence[Scored], p_values: Sequence[Conformal | None], alpha: float) -> list[bool]:

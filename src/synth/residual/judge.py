@@ -1,7 +1,7 @@
 """What an audit knows beforehand: the population's intensities, and how each decoder's evidence is weighed.
 
 On disk a folder: `config.json` (what it was made from), `prior.safetensors`, `fusion.json` (a `Judge` for each
-decoder).
+decoder) and, where outlines were calibrated too, `extent.json`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from synth.errors import InputError
 from synth.parse import VOCABULARY
 from synth.residual.conformal import Calibration, p_value
+from synth.residual.extent import ExtentJudge
 from synth.residual.fusion import Fusion
 from synth.residual.hosts import held
 from synth.residual.intensity_prior import IntensityPrior
@@ -23,7 +24,7 @@ from synth.residual.verdict import Scored, family_of
 from synth.volume import write_bytes
 
 NO_DECODER = "prior"  # the judge that is told nothing by a decoder: what the population alone can say
-CONFIG, PRIOR, FUSION = "config.json", "prior.safetensors", "fusion.json"
+CONFIG, PRIOR, FUSION, EXTENT = "config.json", "prior.safetensors", "fusion.json", "extent.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +125,21 @@ class Judge:
 
 @dataclass(frozen=True, eq=False)
 class AuditModel:
-    """Everything that an audit loads beside a decoder; `sha256` covers all of it."""
+    """Everything that an audit loads beside a decoder; `sha256` covers all of it.
+
+    Attributes:
+        extent: how outlines are judged, None for the shipped way.
+    """
 
     prior: IntensityPrior
     judges: Mapping[str, Judge]
     sha256: str = ""
+    extent: ExtentJudge | None = None
+
+    @property
+    def outlines(self) -> ExtentJudge | None:
+        """How outlines are judged; None where nothing was fitted with this population."""
+        return self.extent or ExtentJudge.shipped_for(self.prior)
 
     def judge(self, decoder: str) -> Judge:
         """The judge of a decoder.
@@ -146,6 +157,8 @@ class AuditModel:
         """Write the folder; its config last, since that is what makes it count."""
         folder.mkdir(parents=True, exist_ok=True)
         self.prior.save(folder / PRIOR)
+        if self.extent is not None:
+            self.extent.save(folder / EXTENT)
         judges = {name: judge.to_json() for name, judge in sorted(self.judges.items())}
         write_bytes(folder / FUSION, (json.dumps(judges, separators=(",", ":")) + "\n").encode())
         config = {"audit": 1, "decoders": sorted(self.judges), "facts": dict(facts or {})}
@@ -159,9 +172,11 @@ class AuditModel:
             InputError: a file is missing or broken.
         """
         try:
-            digest = hashlib.sha256((folder / PRIOR).read_bytes() + (folder / FUSION).read_bytes()).hexdigest()
+            files = [folder / name for name in (PRIOR, FUSION, EXTENT) if name != EXTENT or (folder / name).is_file()]
+            digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
             prior = IntensityPrior.load(folder / PRIOR)
             judges = {name: Judge.from_json(data) for name, data in json.loads((folder / FUSION).read_text()).items()}
+            extent = ExtentJudge.load(folder / EXTENT) if folder / EXTENT in files else None
         except InputError:
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -169,4 +184,7 @@ class AuditModel:
             raise InputError(
                 str(folder), expected=f"{PRIOR} and {FUSION}", got=got, fix="fetch the weights again"
             ) from None
-        return cls(prior, judges, digest)
+        if extent is not None and extent.prior_sha256 != prior.digest:
+            expected, fix = "outlines calibrated with the population beside it", "calibrate again"
+            raise InputError(str(folder / EXTENT), expected=expected, got="another population", fix=fix)
+        return cls(prior, judges, digest, extent)
