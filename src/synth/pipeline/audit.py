@@ -45,7 +45,7 @@ from synth.population import Population
 from synth.residual.confidence import DEFAULT_WEIGHT, MOST_WEIGHT
 from synth.residual.conformal import CalibrationScore
 from synth.residual.drift import FACT, drift_messages
-from synth.residual.findings import Findings, Message
+from synth.residual.findings import EntityFinding, Findings, Message, MissingFinding
 from synth.residual.held_out import HeldOut, render_held_out
 from synth.residual.judge import AuditModel, Judge
 from synth.volume import Volume, resample, resample_mask
@@ -128,12 +128,12 @@ class AuditReport:
     counterfactuals: Counterfactuals | None = None
 
     @property
-    def entities(self) -> Sequence[Any]:
+    def entities(self) -> Sequence[EntityFinding]:
         """The entity findings, in the order of the parse."""
         return self.findings.entities
 
     @property
-    def missing(self) -> Sequence[Any]:
+    def missing(self) -> Sequence[MissingFinding]:
         """Regions beyond chance, the strongest first."""
         return self.findings.missing or []
 
