@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from synth.cli.app import app
 from synth.errors import InputError
-from synth.fault import FAMILIES, Family, Faulted, FaultSpec, inject
+from synth.fault import FAMILIES, Family, Faulted, FaultSpec, inject, inject_several
 from synth.parse import Attribute, Entity, Parse, Presence, Relation, load_bundle, save_bundle
 from synth.parse.derive import derive_relations
+from synth.phantom import make
 from synth.volume import Geometry, Mask, Volume, write_volume
 
 GRID = Geometry.regular((48, 40, 40), 4.0)
@@ -28,6 +29,7 @@ VERDICT = {
     Family.false_absence: "missing",
     Family.add_lesion: "hallucinated",
     Family.false_side: "hallucinated",
+    Family.hallucinated_organ: "hallucinated",
     Family.relabel: "wrong_label",
     Family.swap_sides: "wrong_label",
     Family.flip_attribute: "wrong_attribute",
@@ -63,22 +65,29 @@ def _parse(*, derived: bool = True) -> Parse:
     return derive_relations(parse) if derived else parse
 
 
+PLACES = {"adrenal_gland_left": _box((13, 9, 19), (3, 2, 2)), "gallbladder": _box((28, 26, 16), (3, 2, 3))}
+
+
+def _rebuilt(parse: Parse) -> Parse:
+    """The same parse, every check of closure made again."""
+    return Parse(
+        parse.entities,
+        parse.attributes,
+        parse.relations,
+        geometry=parse.geometry,
+        circumstance=parse.circumstance,
+        masks=parse.masks,
+    )
+
+
 @pytest.mark.parametrize("family", list(Family))
 @pytest.mark.parametrize("seed", range(3))
 def test_every_family_changes_the_parse_keeps_it_closed_and_names_the_verdict(family: Family, seed: int) -> None:
     before = _parse()
-    result = inject(before, FaultSpec(family), np.random.default_rng(seed))
+    result = inject(before, FaultSpec(family), np.random.default_rng(seed), places=PLACES)
     after = result.parse
     assert after != before
-    rebuilt = Parse(
-        after.entities,
-        after.attributes,
-        after.relations,
-        geometry=after.geometry,
-        circumstance=after.circumstance,
-        masks=after.masks,
-    )
-    assert rebuilt == after
+    assert _rebuilt(after) == after
     verdicts = {e.verdict for e in result.record.expected}
     assert verdicts == {VERDICT[family]} or (family is Family.move and verdicts == {"wrong_extent"})
     assert all(e.entity is None or e.entity in after for e in result.record.expected)
@@ -89,7 +98,7 @@ def test_every_family_changes_the_parse_keeps_it_closed_and_names_the_verdict(fa
 def test_every_family_is_registered_and_seeded() -> None:
     assert set(FAMILIES) == set(Family)
     for family in Family:
-        one, two = (inject(_parse(), FaultSpec(family), np.random.default_rng(5)) for _ in range(2))
+        one, two = (inject(_parse(), FaultSpec(family), np.random.default_rng(5), places=PLACES) for _ in range(2))
         assert one.parse == two.parse
         assert one.record.to_json() == two.record.to_json()
 
@@ -210,6 +219,97 @@ def test_the_false_side_is_the_mirror_image_of_the_one_that_is_there() -> None:
         inject(_parse(), FaultSpec("false_side", entity="kidney_left"), np.random.default_rng(0))
 
 
+def test_a_hallucinated_organ_takes_the_place_of_its_declared_absence() -> None:
+    spec = FaultSpec("hallucinated_organ", name="adrenal_gland_left")
+    result = inject(_parse(), spec, np.random.default_rng(0), places=PLACES)
+    (claimed,) = result.parse.by_name("adrenal_gland_left")
+    assert claimed.presence is Presence.present
+    assert result.parse.masks[claimed.id] == PLACES["adrenal_gland_left"]
+    assert (result.record.severity, result.record.unit) == (pytest.approx(12 * 0.064), "mL")
+    assert [(e.verdict, e.entity) for e in result.record.expected] == [("hallucinated", claimed.id)]
+
+
+def test_an_organ_that_the_parse_does_not_speak_of_can_be_hallucinated_and_is_drawn_at_random() -> None:
+    drawn = {
+        inject(_parse(), FaultSpec("hallucinated_organ"), np.random.default_rng(seed), places=PLACES).record.entity
+        for seed in range(12)
+    }
+    assert drawn == set(PLACES)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("spleen", "lacks or declares absent"),
+        ("kidney", "lacks or declares absent"),
+        ("liver_cyst", "expected an organ"),
+        ("urinary_bladder", "the place where it would lie"),
+        ("gallblader", "nearest: gallbladder"),
+    ],
+)
+def test_an_organ_that_is_there_or_has_no_place_is_not_hallucinated(name: str, message: str) -> None:
+    places = PLACES | {"spleen": PLACES["gallbladder"], "kidney": PLACES["gallbladder"]}
+    with pytest.raises(InputError, match=message):
+        inject(_parse(), FaultSpec("hallucinated_organ", name=name), np.random.default_rng(0), places=places)
+
+
+def test_an_organ_that_may_be_there_is_not_hallucinated_nor_is_one_without_voxels_on_the_grid() -> None:
+    rng, spec = np.random.default_rng(0), FaultSpec("hallucinated_organ", name="gallbladder")
+    for presence in (Presence.uncertain, Presence.not_assessed):
+        unsure = _parse().with_entity(Entity(id="gallbladder", name="gallbladder", presence=presence))
+        with pytest.raises(InputError, match="does not rule out"):
+            inject(unsure, spec, rng, places=PLACES)
+    for place in (Mask.empty(GRID.shape), Mask.from_box((9, 9, 9), (1, 1, 1), np.ones((3, 3, 3), bool))):
+        with pytest.raises(InputError, match="place of 'gallbladder'"):
+            inject(_parse(), spec, rng, places={"gallbladder": place})
+    with pytest.raises(InputError, match="a place for it, got none"):
+        inject(_parse(), FaultSpec("hallucinated_organ"), rng)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_several_faults_happen_to_different_entities_and_each_is_recorded(seed: int) -> None:
+    families = [Family.merge, Family.wrong_relation, Family.hallucinated_organ, Family.erode]
+    made = inject_several(_parse(), [FaultSpec(f) for f in families], np.random.default_rng(seed), places=PLACES)
+    assert [record.family for record in made.records] == families
+    assert [e.verdict for e in made.expected] == [VERDICT[f] for f in families]
+    assert sum(len(record.touched) for record in made.records) == len(made.touched)
+    assert _rebuilt(made.parse) == made.parse
+    wrong = tuple(made.records[1].parameters["to"])
+    assert [r.derived for r in made.parse.relations if r.key == wrong] == [False]
+    assert tuple(made.records[1].parameters["from"]) not in {r.key for r in made.parse.relations}
+    for id in set(_parse().masks) - made.touched:
+        assert made.parse.masks[id] == _parse().masks[id]
+
+
+def test_what_one_fault_names_no_other_draws() -> None:
+    specs = [FaultSpec("delete"), FaultSpec("relabel"), FaultSpec("dilate", entity="cyst")]
+    for seed in range(12):
+        made = inject_several(_parse(), specs, np.random.default_rng(seed))
+        assert made.records[2].entity == "cyst"
+        assert len({record.entity for record in made.records}) == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (FaultSpec("dilate", entity="liver"), FaultSpec("relabel", entity="liver")),
+        (FaultSpec("merge", entity="liver", to="spleen"), FaultSpec("delete", entity="spleen")),
+        (FaultSpec("swap_sides", entity="kidney_left"), FaultSpec("delete", entity="kidney_right")),
+        (FaultSpec("delete", entity="kidney_left"), FaultSpec("false_side", entity="kidney_right")),
+        (FaultSpec("delete", entity="spleen"), FaultSpec("hallucinated_organ", name="spleen")),
+    ],
+)
+def test_two_faults_that_would_collide_are_refused_by_their_number(first: FaultSpec, second: FaultSpec) -> None:
+    places = {"spleen": _parse().masks["spleen"]}
+    with pytest.raises(InputError, match=r"fault [12] of 2, "):
+        inject_several(_parse(), [first, second], np.random.default_rng(0), places=places)
+
+
+def test_no_fault_at_all_is_refused() -> None:
+    with pytest.raises(InputError, match="one or more"):
+        inject_several(_parse(), [], np.random.default_rng(0))
+
+
 def test_swapped_sides_keep_masks_and_ids_but_not_names() -> None:
     result = inject(_parse(), FaultSpec("swap_sides", entity="kidney_left"), np.random.default_rng(0))
     assert result.parse.entity("kidney_left").name == "kidney_right"
@@ -301,10 +401,40 @@ def test_the_command_writes_the_bundle_and_the_record(tmp_path: Path) -> None:
     assert load_bundle(tmp_path / "in") == _parse()
 
 
+def test_the_command_plants_several_faults_and_lists_each(tmp_path: Path) -> None:
+    save_bundle(_parse(), tmp_path / "in")
+    arguments = ["fault", "delete", str(tmp_path / "in"), "--entity", "cyst", "--also", "dilate:liver:8"]
+    result = RUN.invoke(app, [*arguments, "--also", "relabel", "-o", str(tmp_path / "out"), "--json"])
+    assert result.exit_code == 0, result.stderr
+    payload = json.loads(result.stdout)
+    assert [(f["family"], f["entity"]) for f in payload["faults"][:2]] == [("delete", "cyst"), ("dilate", "liver")]
+    assert payload["faults"][1]["severity"] == 8
+    assert payload["faults"][2]["expected"][0]["verdict"] == "wrong_label"
+    assert json.loads((tmp_path / "out.fault.json").read_text()) == payload
+    after = load_bundle(tmp_path / "out")
+    assert "cyst" not in after
+    assert after.masks["liver"].voxels > _parse().masks["liver"].voxels
+
+
+def test_the_command_hallucinates_an_organ_where_it_would_usually_lie(tmp_path: Path) -> None:
+    truth = make(3, spacing_mm=(8.0, 8.0, 8.0)).parse
+    save_bundle(truth.with_presence("spleen", Presence.absent), tmp_path / "in")
+    arguments = ["fault", "hallucinated-organ", str(tmp_path / "in"), "--name", "spleen", "-o", str(tmp_path / "out")]
+    assert RUN.invoke(app, arguments).exit_code == 0
+    after = load_bundle(tmp_path / "out")
+    assert after.entity("spleen").presence is Presence.present
+    assert after.masks["spleen"].dice(truth.masks["spleen"]) > 0.3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["explode"], "fault family"),
+        (["delete", "--also", "explode"], "fault family"),
+        (["delete", "--also", "dilate:liver:far"], "--also"),
+        (["delete", "--also", "dilate:liver:8:9"], "--also"),
+        (["delete", "--entity", "liver", "--also", "dilate:liver"], "fault 1 of 2"),
+        (["hallucinated-organ", "--name", "eye_left"], "the place where it would lie"),
         (["move", "--distance", "far"], "--distance"),
         (["move", "--by", "1,2"], "--by"),
         (["delete", "--entity", "heart"], "entity"),

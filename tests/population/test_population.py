@@ -19,6 +19,7 @@ from synth.population import (
     Population,
     completed,
     usual_place,
+    usual_places,
     with_absences,
     with_usual_look,
 )
@@ -138,6 +139,13 @@ def test_no_place_is_guessed_from_too_little(truth: Parse) -> None:
     few = truth.without(*[e.id for e in truth.entities if e.id not in ("liver", "spleen", "aorta")])
     assert usual_place(few, "kidney_left", Population.load()) is None
     assert usual_place(truth, "eye_left", Population.load()) is None
+
+
+def test_usual_places_are_of_organs_declared_absent_unless_others_are_named(truth: Parse) -> None:
+    gone, population = truth.with_presence("spleen", Presence.absent), Population.load()
+    assert usual_places(gone, population).keys() == {"spleen"}
+    assert usual_places(gone, population)["spleen"] == usual_place(gone, "spleen", population)
+    assert usual_places(gone, population, ["gallbladder", "eye_left"]).keys() == {"gallbladder"}
 
 
 def test_fat_lies_where_an_organ_is_declared_absent(truth: Parse) -> None:

@@ -31,7 +31,7 @@ import numpy as np
 
 from synth.benchmark.verdict_truth import Truth
 from synth.errors import InputError
-from synth.fault import Expectation, Faulted, FaultSpec, inject
+from synth.fault import Expectation, Faulted, FaultSpec, inject, plant_apart
 from synth.parse import Attribute, Kind, Parse
 from synth.parse.derive.appearance import measured_appearance
 from synth.phantom.patients import LESIONS_MM, LIVER_LESIONS
@@ -149,10 +149,10 @@ def _hallucinated_organ(truth: Truth, severity: str, rng: np.random.Generator) -
     if truth.removed is None:
         return None
     entity, mask = truth.removed
-    parse = truth.parse.without(*[e.id for e in truth.parse.by_name(entity.name)]).with_entity(entity, mask)
-    expected = (Expectation("hallucinated", entity.name, entity.id),)
-    volume, said = mask.volume_ml(parse.geometry), f"{entity.term.words} claimed after its removal"
-    return Planted(parse, "hallucinated_organ", severity, expected, volume, "mL", said)
+    spec = FaultSpec("hallucinated_organ", name=entity.name)
+    r = (found := inject(truth.parse, spec, rng, places={entity.name: mask})).record
+    said = f"{entity.term.words} claimed after its removal"
+    return Planted(found.parse, "hallucinated_organ", severity, r.expected, r.severity, r.unit, said)
 
 
 def _move(truth: Truth, severity: str, rng: np.random.Generator) -> Planted | None:
@@ -253,24 +253,25 @@ def _has(truth: Truth, id: str, attribute: str) -> bool:
 
 def _three(truth: Truth, severity: str, rng: np.random.Generator) -> Planted | None:
     """Faults of different kinds in different organs, one after the other."""
-    parse, expected, said = truth.parse, list[Expectation](), list[str]()
-    for k in rng.permutation(len(THREE)):
-        plan, spared = THREE[k], truth.spared | {e.entity or "" for e in expected}
-        found = _FAMILIES[plan.family][0](replace(truth, parse=parse, spared=spared), plan.severity, rng)
-        if found is not None:
-            parse, expected, said = found.parse, [*expected, *found.expected], [*said, found.said]
-        if len(said) == MOST:
-            return Planted(parse, "three", severity, tuple(expected), float(MOST), "faults", "; ".join(said))
-    return None
+
+    def attempt(parse: Parse, touched: frozenset[str], *, k: int) -> Faulted | None:
+        left = replace(truth, parse=parse, spared=truth.spared | touched)
+        return _first(left, (replace(THREE[k], entity=i) for i in _organs(left, rng)), rng)
+
+    made = plant_apart(truth.parse, (partial(attempt, k=k) for k in rng.permutation(len(THREE))), MOST)
+    if len(made.records) < MOST:
+        return None
+    said = "; ".join(record.description for record in made.records)
+    return Planted(made.parse, "three", severity, made.expected, float(MOST), "faults", said)
 
 
 MOST = 3
 THREE = (
-    Plan("move", "16-24 mm"),
-    Plan("move", "32-56 mm"),
-    Plan("dilate", "8 mm"),
-    Plan("erode", "8 mm"),
-    Plan("relabel"),
+    FaultSpec("move", severity_mm=MOVES_MM["16-24 mm"]),
+    FaultSpec("move", severity_mm=MOVES_MM["32-56 mm"]),
+    FaultSpec("dilate", severity_mm=GROWTHS_MM["8 mm"]),
+    FaultSpec("erode", severity_mm=GROWTHS_MM["8 mm"]),
+    FaultSpec("relabel"),
 )
 """What several faults of one parse are drawn from."""
 _FAMILIES: Mapping[str, tuple[Plant, tuple[str, ...]]] = {

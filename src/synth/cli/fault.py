@@ -1,10 +1,11 @@
-"""`synth fault`: plant a known fault in a parse, to see whether an audit finds it."""
+"""`synth fault`: plant known faults in a parse, to see whether an audit finds them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +13,14 @@ from synth.cli.options import ModalityOption
 from synth.cli.output import JsonOption, emit
 from synth.errors import InputError
 
+if TYPE_CHECKING:
+    from synth.fault import FaultSpec
+    from synth.parse import Parse
+    from synth.volume import Mask
+
 _FAMILIES = (
-    "move, dilate, erode, merge, split, delete, false-absence, add-lesion, false-side, relabel, swap-sides, "
-    "flip-attribute or wrong-relation"
+    "move, dilate, erode, merge, split, delete, false-absence, add-lesion, false-side, hallucinated-organ, relabel, "
+    "swap-sides, flip-attribute or wrong-relation"
 )
 
 
@@ -38,19 +44,25 @@ def run(
         str | None, typer.Option(help="Move onto this (an entity, bowel, fat, ...), relabel as this, or merge with it.")
     ] = None,
     within: Annotated[float | None, typer.Option(help="Move no further than this many mm towards --to.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the lesion to add.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the lesion to add, or of the organ to hallucinate.")] = None,
     attribute: Annotated[str | None, typer.Option(help="Attribute to change.")] = None,
     value: Annotated[str | None, typer.Option(help="Value to change it to.")] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A fault more, in another entity: FAMILY, FAMILY:ENTITY or FAMILY:ENTITY:MM; may be repeated."
+        ),
+    ] = None,
     image: Annotated[Path | None, typer.Option(help="The image, for body and tissues that the parse lacks.")] = None,
     modality: ModalityOption = None,
     seed: Annotated[int, typer.Option(help="What is left open is drawn from this.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Plant one fault in a parse."""
+    """Plant one fault in a parse, or several with --also."""
     import numpy as np
 
-    from synth.fault import Family, FaultSpec, inject
+    from synth.fault import Family, FaultSpec, inject_several
     from synth.parse import load_bundle, save_bundle
     from synth.volume import read_volume, write_bytes
 
@@ -65,15 +77,45 @@ def run(
         attribute=attribute,
         value=_value(value),
     )
+    specs = [spec, *(_further(text) for text in also or ())]
     volume = None if image is None else read_volume(image, modality=modality)
-    faulted = inject(load_bundle(parse), spec, np.random.default_rng(seed), image=volume)
+    truth = load_bundle(parse)
+    faulted = inject_several(truth, specs, np.random.default_rng(seed), image=volume, places=_places(truth, specs))
     made_by = faulted.parse.circumstance.made_by or "unknown"
     circumstance = faulted.parse.circumstance.changed(made_by=f"{made_by}; synth fault")
     save_bundle(faulted.parse.replace(circumstance=circumstance), output, overwrite=overwrite)
-    payload = {"bundle": str(output), "seed": seed, **faulted.record.to_json()}
+    faults = [record.to_json() for record in faulted.records]
+    payload = {"bundle": str(output), "seed": seed, **(faults[0] if len(faults) == 1 else {"faults": faults})}
     write_bytes(output.with_name(f"{output.name}.fault.json"), (json.dumps(payload, indent=2) + "\n").encode())
-    expected = ", ".join(f"{e.entity or e.name}: {e.verdict}" for e in faulted.record.expected)
-    emit(payload, as_json, f"{output}: {faulted.record.description} (an audit should say {expected})")
+    said = "; ".join(record.description for record in faulted.records)
+    expected = ", ".join(f"{e.entity or e.name}: {e.verdict}" for e in faulted.expected)
+    emit(payload, as_json, f"{output}: {said} (an audit should say {expected})")
+
+
+def _further(text: str) -> FaultSpec:
+    """The fault that an --also asks for."""
+    from synth.fault import Family, FaultSpec
+
+    family, *rest = text.split(":")
+    if len(rest) > 2:
+        expected = "FAMILY, FAMILY:ENTITY or FAMILY:ENTITY:MM"
+        raise InputError("--also", expected=expected, got=f"'{text}'", fix="write dilate:liver:8, or dilate::8")
+    entity, distance = (*rest, "", "")[:2]
+    return FaultSpec(Family.named(family), entity=entity or None, severity_mm=_range("--also", distance or None))
+
+
+def _places(parse: Parse, specs: Sequence[FaultSpec]) -> dict[str, Mask]:
+    """Where organs would usually lie that are hallucinated: those asked for, else those declared absent."""
+    from synth.fault import Family
+    from synth.population import Population, usual_places
+
+    wanted = [spec.name or spec.entity for spec in specs if spec.family is Family.hallucinated_organ]
+    if not wanted:
+        return {}
+    named = [parse.entity(asked).name if asked in parse else asked for asked in wanted if asked is not None]
+    population = Population.load()
+    absent = usual_places(parse, population) if None in wanted else {}
+    return absent | usual_places(parse, population, named)
 
 
 def _numbers(option: str, text: str, counts: tuple[int, ...]) -> list[float]:

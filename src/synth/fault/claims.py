@@ -55,7 +55,7 @@ def swap_sides(scene: Scene, spec: FaultSpec) -> Faulted:
     parse = scene.parse.replace(entities=[swapped.get(e.id, e) for e in scene.parse.entities])
     expected = tuple(Expectation("wrong_label", swapped[id].name, id) for id in swapped)
     said = f"{entity.term.words} and {other.term.words} swapped"
-    record = FaultRecord(Family.swap_sides, entity.id, expected, 2.0, "names", said, {"partner": other.id})
+    record = FaultRecord(Family.swap_sides, entity.id, expected, 2.0, "names", said, {"partner": other.id}, (other.id,))
     return Faulted(scene.redrawn(parse, *swapped), record)
 
 
@@ -101,6 +101,7 @@ def wrong_relation(scene: Scene, spec: FaultSpec) -> Faulted:
         "relations",
         f"{subject.id} declared {after.type.replace('_', ' ')} {after.object}, which is wrong",
         {"from": list(before.key), "to": list(after.key)},
+        tuple({before.subject, before.object, after.object} - {subject.id}),
     )
     return Faulted(parse, record)
 
@@ -137,7 +138,10 @@ def _attribute(scene: Scene, spec: FaultSpec) -> Attribute:
     found = [
         a
         for a in scene.parse.attributes
-        if not a.derived and a.entity == (within or a.entity) and a.type == (spec.attribute or a.type)
+        if not a.derived
+        and a.entity == (within or a.entity)
+        and a.type == (spec.attribute or a.type)
+        and a.entity not in scene.spared
     ]
     if not found:
         got = "none but derived ones" if scene.parse.attributes else "none"
@@ -174,7 +178,7 @@ def _distance(kind: AttributeType, before: float | str, after: float | str) -> f
 def _wrong_versions(scene: Scene, within: str | None) -> Iterable[tuple[Relation, Relation]]:
     """Each spatial relation between delineated entities with a wrong version of it that keeps closure."""
     taken = {relation.key for relation in scene.parse.relations}
-    drawn = set(scene.parse.present_ids)
+    drawn = set(scene.parse.present_ids) - scene.spared
     for relation in scene.parse.relations:
         if relation.definition.family != "spatial" or not {relation.subject, relation.object} <= drawn:
             continue

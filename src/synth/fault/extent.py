@@ -126,6 +126,7 @@ def merge(scene: Scene, spec: FaultSpec) -> Faulted:
         "volume ratio",
         f"{other.term.words} merged into {entity.term.words}",
         {"swallowed": other.id},
+        (other.id,),
     )
     return Faulted(parse, record)
 

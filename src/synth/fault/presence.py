@@ -92,11 +92,72 @@ def false_side(scene: Scene, spec: FaultSpec) -> Faulted:
     return Faulted(parse, record)
 
 
+def hallucinated_organ(scene: Scene, spec: FaultSpec) -> Faulted:
+    """An organ claimed where it would lie in a patient who lacks it, as after a nephrectomy that a parser overlooks.
+
+    Place and shape are those of `Scene.places`. What the parse said of the organ, such as that it is absent, is gone.
+    """
+    name = _lacked_organ(scene, spec)
+    mask = scene.places[name]
+    if mask.is_empty or mask.shape != scene.geometry.shape:
+        got, fix = f"{mask.voxels} voxels of {mask.shape}", "give a place on the grid of the parse"
+        raise InputError(f"place of '{name}'", expected=f"voxels of {scene.geometry.shape}", got=got, fix=fix)
+    declared = scene.parse.by_name(name)
+    identity = declared[0].id if declared else scene.parse.free_id(name)
+    parse = scene.parse.without(*[e.id for e in declared]).with_entity(Entity(id=identity, name=name), mask)
+    record = FaultRecord(
+        Family.hallucinated_organ,
+        identity,
+        (Expectation("hallucinated", name, identity),),
+        mask.volume_ml(scene.geometry),
+        "mL",
+        f"{VOCABULARY.term(name).words} claimed in a patient who lacks it",
+        {"declared_before": [e.presence.value for e in declared]},
+    )
+    return Faulted(scene.redrawn(parse, identity), record)
+
+
+def _lacked_organ(scene: Scene, spec: FaultSpec) -> str:
+    """The organ that is asked for, else one of those with a usual place."""
+    asked = spec.name or spec.entity
+    if asked is None:
+        lacked = sorted(name for name in scene.places if _lacks(scene, name))
+        if lacked:
+            return lacked[int(scene.rng.integers(len(lacked)))]
+        fix = "name the organ, and give the place where it would lie"
+        raise InputError("parse", expected="an organ that the patient lacks and a place for it", got="none", fix=fix)
+    term = VOCABULARY.term(scene.parse.entity(asked).name if asked in scene.parse else asked)
+    if term.kind is not Kind.organ:
+        raise InputError(f"organ '{term.name}'", expected="an organ", got=term.kind, fix="name an organ")
+    if not _lacks(scene, term.name):
+        expected, got = "one that the parse lacks or declares absent", "one that it has, or does not rule out"
+        raise InputError(f"organ '{term.name}'", expected=expected, got=got, fix="name another organ")
+    if term.name not in scene.places:
+        fix = "give its place, or a parse that draws more of the organs around it"
+        raise InputError(f"organ '{term.name}'", expected="the place where it would lie", got="none", fix=fix)
+    return term.name
+
+
+def _lacks(scene: Scene, name: str) -> bool:
+    """Neither the organ nor a part of it nor what it is a part of may be there, by the parse; none is spared."""
+    if name in scene.spared:
+        return False
+    for entity in scene.parse.entities:
+        if entity.name == name and (entity.presence is not Presence.absent or entity.id in scene.spared):
+            return False
+        related = name in VOCABULARY.ancestors(entity.name) or entity.name in VOCABULARY.ancestors(name)
+        if related and entity.presence in (Presence.present, Presence.uncertain):
+            return False
+    return True
+
+
 def _lonely(scene: Scene, entity: Entity) -> bool:
     mirror = entity.term.mirror
     if mirror is None or not scene.drawn(entity):
         return False
-    return all(other.presence is Presence.absent for other in scene.parse.by_name(mirror))
+    others = scene.parse.by_name(mirror)
+    spared = mirror in scene.spared or any(other.id in scene.spared for other in others)
+    return not spared and all(other.presence is Presence.absent for other in others)
 
 
 def _mirrored(scene: Scene, mask: Mask) -> Mask:

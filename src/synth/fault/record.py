@@ -25,6 +25,7 @@ class Family(StrEnum):
     false_absence = "false_absence"
     add_lesion = "add_lesion"
     false_side = "false_side"
+    hallucinated_organ = "hallucinated_organ"
     relabel = "relabel"
     swap_sides = "swap_sides"
     flip_attribute = "flip_attribute"
@@ -46,13 +47,13 @@ class FaultSpec:
 
     Attributes:
         family: what goes wrong.
-        entity: id (or a name that only one entity has) of the entity it happens to.
+        entity: id (or a name that only one entity has) of the entity it happens to; which organ is hallucinated.
         severity_mm: range of the distance moved, dilated or eroded, or of the diameter of a lesion.
         vector_mm: a stated move (right, anterior, superior) instead of a random one.
         to: where `move` goes (an entity, a wider name such as `bowel`, or a tissue of the image), what `relabel` says,
             or what `merge` takes in.
         within_mm: the furthest that a move `to` somewhere may go.
-        name: what an added lesion is called.
+        name: what an added lesion is called, or which organ is hallucinated.
         attribute, value: which attribute `flip_attribute` changes, and to what.
 
     Example:
@@ -96,11 +97,13 @@ class FaultRecord:
 
     Attributes:
         family: what went wrong.
-        entity: id of the entity in the original parse (of the host for an added lesion).
+        entity: id of the entity in the original parse (of the host for an added lesion, the new id for a hallucinated
+            organ).
         expected: the verdicts that it must get.
         severity, unit: how bad, as realised rather than as asked.
         description: one sentence.
         parameters: everything that was drawn or chosen.
+        others: ids of further entities that it changed, or on which its verdict rests.
     """
 
     family: Family
@@ -110,6 +113,12 @@ class FaultRecord:
     unit: str
     description: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """Ids that no second fault may happen to; the name of what was left out, which has no id any more."""
+        return frozenset({self.entity, *self.others, *(e.entity or e.name for e in self.expected)})
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; places of missing entities are given as voxel counts only."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -16,11 +16,18 @@ from synth.volume import Geometry, Mask, Volume, body_mask, tissue_masks
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A parse, the image that it belongs to (where there is one) and the random generator of the fault."""
+    """A parse, the image that it belongs to (where there is one) and the random generator of the fault.
+
+    Attributes:
+        places: name of an organ -> where it would usually lie, on the grid of the parse.
+        spared: entities that the fault must leave alone.
+    """
 
     parse: Parse
     rng: np.random.Generator
     image: Volume | None = None
+    places: Mapping[str, Mask] = field(default_factory=dict)
+    spared: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -58,6 +65,9 @@ class Scene:
         """
         if named is not None:
             entity = self.find(named)
+            if entity.id in self.spared:
+                expected, got = "one that no other fault happens to", "one that is spared for another"
+                raise InputError(f"entity '{entity.id}'", expected=expected, got=got, fix="choose another entity")
             if not suits(entity):
                 raise InputError(
                     f"entity '{entity.id}'", expected=need, got="another sort", fix="choose another entity"
@@ -81,8 +91,9 @@ class Scene:
         return same[0]
 
     def drawn(self, entity: Entity) -> bool:
-        """Present with a mask, and something an image can show inside the body (no tissue, no planning volume)."""
-        return entity.id in self.parse.present_ids and entity.kind not in (Kind.tissue, Kind.target)
+        """Present with a mask, not spared, and something an image shows in the body: no tissue, no planning volume."""
+        shown = entity.id in self.parse.present_ids and entity.kind not in (Kind.tissue, Kind.target)
+        return shown and entity.id not in self.spared
 
     def region(self, named: str) -> Mask:
         """The place that a name stands for: an entity, all entities under a wider name, or a tissue of the image.

@@ -2,7 +2,7 @@
 
 from synth.parse import Parse
 from synth.population.look import with_usual_look
-from synth.population.place import usual_place, with_absences
+from synth.population.place import usual_place, usual_places, with_absences
 from synth.population.record import Donor, FindingLook, Place, Population
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Population",
     "completed",
     "usual_place",
+    "usual_places",
     "with_absences",
     "with_usual_look",
 ]

@@ -7,7 +7,7 @@ the ellipsoid their mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +91,21 @@ def usual_place(parse: Parse, name: str, population: Population) -> Mask | None:
     found = usual_centre(centres_of(parse), name, population)
     place = None if found is None else Ellipsoid(*found).mask(parse.geometry)
     return None if place is None else _uncovered(parse, place)
+
+
+def usual_places(parse: Parse, population: Population, names: Iterable[str] | None = None) -> dict[str, Mask]:
+    """Name -> `usual_place` of those of the names that have one; without names, of the organs declared absent.
+
+    Example:
+        >>> from synth.phantom import make
+        >>> truth = make(3, spacing_mm=(8.0, 8.0, 8.0)).parse.with_presence("spleen", "absent")
+        >>> "spleen" in usual_places(truth, Population.load()), usual_places(truth, Population.load(), [])
+        (True, {})
+    """
+    if names is None:
+        names = [e.name for e in parse.entities if e.presence is Presence.absent and e.kind is Kind.organ]
+    found = {name: usual_place(parse, name, population) for name in names}
+    return {name: place for name, place in found.items() if place is not None}
 
 
 def usual_centre(own: Mapping[str, Triple], name: str, population: Population) -> tuple[Floats, Floats] | None:
