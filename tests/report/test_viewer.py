@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +37,8 @@ def _opened(page: str, folder: Path, *flags: str):
     driver = _driver()
     program = driver.executable()
     if program is None:
-        pytest.skip("no Chromium on this machine; set SYNTH_BROWSER to one")
+        without = pytest.fail if os.environ.get("CI") else pytest.skip
+        without("no Chromium on this machine; set SYNTH_BROWSER to one")
     (folder / "report.html").write_text(page, "utf-8")
     browser = driver.Browser(program, folder / "profile", flags=flags)
     browser.open(folder / "report.html")
@@ -162,6 +165,23 @@ def test_without_the_library_the_page_is_static_and_says_what_to_install(report,
     assert "data-place" not in static
     assert 'type="module"' not in static
     assert static.count('<svg class="slice"') > 10
+
+
+def test_without_a_browser_its_tests_skip_except_in_ci(tmp_path, monkeypatch):
+    monkeypatch.delenv("SYNTH_BROWSER", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no Chromium"):
+        _opened("", tmp_path)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no Chromium"):
+        _opened("", tmp_path)
+
+
+def test_the_page_carries_the_licence_of_the_viewer_that_it_carries(page):
+    (said,) = re.findall(r'<pre class="licence">(.*?)</pre>', page, re.DOTALL)
+    assert html.unescape(said).strip() == niivue().licence.strip()
+    assert "Redistributions" in said
 
 
 def test_the_library_is_read_with_its_licence():
