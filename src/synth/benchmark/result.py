@@ -118,6 +118,26 @@ def bootstrap_interval(
     return Interval(float(low), float(high))
 
 
+def exact_interval(value: float, n: int, *, level: float = 0.95) -> Interval:
+    """Clopper-Pearson bounds of a rate that came out as none or all of n independent ones, which draws cannot vary.
+
+        0 of n: 0 to 1 - a,    n of n: a to 1,    a = ((1 - level) / 2)^(1 / n)
+
+    Of means of numbers between 0 and 1 as well: their mean is at most the chance that one is above 0. Raises ValueError
+    for another value.
+
+    Example:
+        >>> round(exact_interval(0.0, 10).high, 3)
+        0.308
+    """
+    bound = ((1 - level) / 2) ** (1 / n)
+    if value == 0.0:
+        return Interval(0.0, 1.0 - bound)
+    if value == 1.0:
+        return Interval(bound, 1.0)
+    raise ValueError(f"exact bounds are of 0 or 1, not of {value:g}")
+
+
 def mean_finite(values: Iterable[float]) -> float:
     """Mean of the finite values; NaN when there is none."""
     finite = [value for value in values if math.isfinite(value)]
