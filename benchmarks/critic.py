@@ -37,8 +37,9 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 from synth.benchmark.extents import TRUE
-from synth.benchmark.faults import auroc, read_reference_errors
+from synth.benchmark.faults import read_reference_errors
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
+from synth.benchmark.separation import auroc
 from synth.decoder import DirectDecoder
 from synth.decoder.checkpoint import weights_folder
 from synth.interop.openkbp import patient_folders

@@ -26,6 +26,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -40,6 +41,8 @@ from synth.benchmark.fault_methods import Ours
 from synth.benchmark.faults import read_reference_errors
 from synth.benchmark.moved import DISTANCES_MM, SMALLEST_VOXELS, SURFACES, TRUE, claims_about
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval, mean_finite
+from synth.benchmark.selective import SELECTIVE, coverage_risk
+from synth.benchmark.separation import Measure
 from synth.decoder import load_decoder
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.pipeline.audit import shipped_model
@@ -151,9 +154,8 @@ def rows_of(masks: Sequence[Mask], parses: Sequence[Parse], model: AuditModel) -
     for u in ALPHAS:
         yield row({"u": f"{u:g}"}, "valid", pooled(lambda some, u=u: valid(some, model, u)), names, len(masks))  # type: ignore[misc] # bound here
     yield row({}, "ece", pooled(lambda some: expected_error(*reliability(some))), names, len(masks))
-    for metric, generalised in (("aurc", False), ("augrc", True)):
-        area = pooled(lambda some, g=generalised: float(coverage_risk(some, generalised=g).mean()))  # type: ignore[misc] # bound here
-        yield row({}, metric, area, names, len(masks))
+    for metric, measure in SELECTIVE.items():
+        yield row({}, metric, pooled(partial(selected, measure)), names, len(masks))
     for distance in DISTANCES_MM:
         for name, low, high in thirds(masks):
             group = {"distance": distance, "volume": name}
@@ -193,12 +195,14 @@ def expected_error(said: Float, observed: Float, weight: Float) -> float:
     return float((np.abs(said - observed) * weight).sum() / weight.sum())
 
 
-def coverage_risk(masks: Sequence[Mask], *, generalised: bool = False) -> Float:
-    """Risk by coverage from one mask to all, the surest first; times coverage where generalised."""
-    score = np.array([m.scores["ours"] for m in masks])
-    wrong = (score > 0) != np.array([m.condition == TRUE for m in masks])
-    errors = np.cumsum(wrong[np.argsort(-np.abs(score), kind="stable")])
-    return errors / (len(masks) if generalised else np.arange(1, len(masks) + 1))
+def selected(measure: Measure, masks: Sequence[Mask]) -> float:
+    """AURC or AUGRC."""
+    return measure(*signs(masks))
+
+
+def signs(masks: Sequence[Mask]) -> tuple[NDArray[np.bool_], Float]:
+    """Which masks were moved, and their scores."""
+    return np.array([m.condition != TRUE for m in masks]), np.array([m.scores["ours"] for m in masks])
 
 
 def thirds(masks: Sequence[Mask]) -> list[tuple[str, float, float]]:
@@ -239,7 +243,7 @@ def draw(masks: Sequence[Mask], parses: Sequence[Parse], model: AuditModel, path
     said.scatter(x, y, s=2000 * weight)
     said.set(xlabel="said probability of a true mask", ylabel="observed share", title="reliability, even odds")
     cover = np.arange(1, len(masks) + 1) / len(masks)
-    risk.plot(cover, coverage_risk(masks))
+    risk.plot(cover, coverage_risk(*signs(masks)))
     risk.set(xlabel="coverage", ylabel="share of wrong signs", title="risk against coverage")
     size.set(ylabel="share flagged", ylim=(0, 1.02), title="sensitivity at 5% false alarms, by size")
     grid = np.linspace(0.005, 0.5, 100)

@@ -26,8 +26,9 @@ from extent_fit import chosen
 from numpy.typing import NDArray
 
 from synth.benchmark.extents import FAULTS, TRUE, ExtentClaim, extent_claims
-from synth.benchmark.faults import auroc, read_reference_errors
+from synth.benchmark.faults import read_reference_errors
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
+from synth.benchmark.separation import auroc
 from synth.decoder.checkpoint import weights_folder
 from synth.interop.openkbp import patient_folders, read_patient
 from synth.phantom import make

@@ -29,7 +29,7 @@ from synth.parse import Kind
 HERE = Path(__file__).resolve().parent
 VISIBLE_HU = 15.0
 VISIBLE, FAINT = f">= {VISIBLE_HU:g} HU", f"< {VISIBLE_HU:g} HU"
-METRICS = ("detected", "top3", "power", "auroc")
+METRICS = ("detected", "top3", "power", "auroc", "aupr")
 
 
 def main(folder: Path) -> None:
@@ -67,7 +67,7 @@ def contrast_hu(lesion: str, truth: Truth) -> float:
 
 
 def scored(contrast: str, lines: Sequence[AuditLine]) -> list[Row]:
-    """Shares and AUROC of what was left out, by size; of whole scans those of the residual as well."""
+    """Shares, AUROC and AUPR of what was left out, by size; of whole scans those of the residual as well."""
     chosen = (r for r in rows_of(lines) if r.group.get("family") == "delete" and r.metric in METRICS)
     asked = (r for r in chosen if r.method == "ours" or "task" in r.group)
     return [replace(r, group={**r.group, "contrast": contrast}) for r in asked]

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.benchmark.faults import auroc, fpr95
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
+from synth.benchmark.separation import auroc, fpr95
 from synth.decoder import FusedDecoder
 from synth.fault import jitter
 from synth.fault.move import random_move

@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 import synth
-from synth.benchmark.faults import auroc, fpr95
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
+from synth.benchmark.separation import auroc, fpr95
 from synth.decoder import DirectDecoder, FusedDecoder, LatentDecoder
 from synth.fault import FaultSpec, inject, jitter
 from synth.parse import Kind, Parse

@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from synth.benchmark.beta_presence import BetaPresence
 from synth.benchmark.fault_methods import Ours, PresenceTest, fit_baselines, read_training
-from synth.benchmark.faults import auroc, rows_of, score_claims
+from synth.benchmark.faults import rows_of, score_claims
 from synth.benchmark.moved import DISTANCES_MM, SURFACES, TRUE, MaskClaim, claims_about
 from synth.benchmark.partial_noise import ANY, Denoiser, PartialNoise, PartialNoiseOptions
 from synth.benchmark.render_compare import RenderCompare, compared, dilated
+from synth.benchmark.separation import auroc
 from synth.cli.app import app
 from synth.decoder import DirectDecoder, LatentDecoder
 from synth.errors import InputError

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from synth.benchmark.faults import (
     Claim,
     WrongReference,
-    auroc,
-    fpr95,
     read_reference_errors,
     rows_of,
 )
 from synth.benchmark.moved import DISTANCES_MM
+from synth.benchmark.separation import aupr, auroc, fpr95
 from synth.errors import InputError
 
 
@@ -24,6 +24,25 @@ def test_auroc_and_fpr95_of_a_case_counted_by_hand() -> None:
     score = np.array([-3.0, 0.5, 0.0, 1.0, 2.0, 3.0])
     assert auroc(moved, score) == pytest.approx(7 / 8)  # one of eight pairs is the wrong way round
     assert fpr95(moved, score) == pytest.approx(1 / 4)  # finding both costs the true mask at 0.0
+
+
+def test_aupr_weighs_what_is_wrong_as_a_twentieth_of_all() -> None:
+    moved = np.array([True, True, False, False, False, False])
+    score = np.array([-3.0, 0.5, 0.0, 1.0, 2.0, 3.0])
+    second = 0.05 / (0.05 + 0.95 / 4)  # the precision of the second found, which costs the true mask at 0.0
+    assert aupr(moved, score) == pytest.approx(0.5 + 0.5 * second)
+    weight = np.where(moved, 1.0, 19 * 2 / 4)
+    assert aupr(moved, score) == pytest.approx(average_precision_score(moved, -score, sample_weight=weight))
+    many = np.repeat([0, 1, 2, 3, 4, 5], [1, 1, 7, 7, 7, 7])
+    assert aupr(moved[many], score[many]) == pytest.approx(aupr(moved, score))  # however many there are of a kind
+
+
+def test_aupr_of_perfect_scores_is_one_and_of_scores_that_tell_nothing_the_prevalence() -> None:
+    moved = np.array([True] * 3 + [False] * 40)
+    assert aupr(moved, np.where(moved, -1.0, 1.0)) == pytest.approx(1.0)
+    assert aupr(moved, np.zeros(43)) == pytest.approx(0.05)
+    rng = np.random.default_rng(0)
+    assert aupr(np.arange(40_000) % 2 == 0, rng.normal(size=40_000)) == pytest.approx(0.05, abs=0.005)
 
 
 def test_fpr95_of_tied_scores_takes_the_first_threshold_that_finds_enough() -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 
 from synth.benchmark.beta_presence import BetaPresence
 from synth.benchmark.faults import WrongReference
 from synth.benchmark.remembered import remembering
-from synth.benchmark.result import Row
+from synth.benchmark.result import Interval, Row, exact_interval
 from synth.benchmark.verdict_confusion import confusion
 from synth.benchmark.verdict_faults import PLANS, TRUE, Plan, Planted, plant
 from synth.benchmark.verdict_patients import Phantoms, Referenced
@@ -174,6 +175,7 @@ def test_power_detection_and_false_alarms_of_a_case_counted_by_hand() -> None:
     assert _value(rows, "fdr", parses="correct", verdict="hallucinated") == 0.5
     assert _value(rows, "fdr", parses="faulty", verdict="all") == 0.0
     assert _value(rows, "auroc", family="add_lesion") == 0.5  # one below all true entities, one above all
+    assert _value(rows, "aupr", family="add_lesion") == pytest.approx(0.5 + 0.5 * 0.05)  # at the second all are flagged
     assert _value(rows, "share", expected="wrong_extent", verdict="supported") == 1.0
     assert _value(rows, "f1", verdict="hallucinated") == pytest.approx(0.5)  # one right, one missed, one false alarm
     assert _value(rows, "macro_f1") == pytest.approx(0.25)
@@ -269,3 +271,51 @@ def test_real_patients_are_jittered_anew_each_time_and_planted_in(shared_data: P
     assert plant(first, Plan("hallucinated_organ")) is None  # nothing was removed from a real patient
     with pytest.raises(InputError, match="limit"):
         Referenced(shared_data / "openkbp" / "validation", count=0)
+
+
+def _scored(patient: int, family: str, said: dict[str, float] | None, verdict: str = "supported") -> AuditLine:
+    """One mask whose outline is wrong, or of a correct parse."""
+    expected = "" if family == "none" else "wrong_extent"
+    entity = SaidEntity("x", "liver", False, verdict, expected, scores=said or {})
+    return AuditLine(str(patient), f"{family}/all", family, "all", entities=(entity,), searched=family == "none")
+
+
+def test_what_was_named_before_its_extent_was_asked_ranks_below_all_extents() -> None:
+    lines = [
+        _scored(1, "none", {"presence": 3.0, "extent": 1.0}),
+        _scored(2, "none", {"presence": -4.0}, "hallucinated"),
+        _scored(1, "dilate", {"presence": 3.0, "extent": 0.5}),
+        _scored(2, "dilate", {"presence": -5.0}, "wrong_extent"),
+        _scored(3, "dilate", {"presence": -3.0}, "hallucinated"),
+        _scored(3, "dilate", None, "not_checkable"),
+    ]
+    rows = rows_of(lines)
+    (ours,) = (r for r in rows if (r.metric, r.method) == ("auroc", "ours"))
+    assert ours.n == 3
+    assert ours.value == pytest.approx((1 + 2 + 1) / 6)  # 0.5 below 1; -5 below both; -3 below the one with an extent
+    assert _value(rows, "auroc", "presence", family="dilate") == pytest.approx((0.5 + 2 + 1) / 6)
+    # the surest first: -5, -4 (true, an error), -3, 1, 0.5 (an error)
+    assert _value(rows, "aurc", family="dilate") == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 4 + 2 / 5) / 5)
+    assert _value(rows, "augrc", family="dilate") == pytest.approx((0 + 1 + 1 + 1 + 2) / 25)
+
+
+def test_what_is_not_defined_has_no_row() -> None:
+    lines = [_scored(1, "none", {"presence": 3.0}), _scored(1, "dilate", {"presence": 3.0, "extent": 0.5})]
+    assert not [r for r in rows_of(lines) if r.method == "ours" and r.metric in ("auroc", "aupr", "fpr95", "aurc")]
+
+
+def test_none_and_all_have_exact_bounds_over_patients_or_over_entities() -> None:
+    lines = [_true(p, *["supported"] * 5) for p in range(4)]
+    lines += [_line(p, "merge", "wrong_extent", "wrong_extent") for p in (0, 0, 1, 2)]
+    rows = {r.metric: r for r in rows_of(lines) if {"merge", "all"} & {r.group.get("family"), r.group.get("verdict")}}
+    power, flagged, alarms = rows["power"], rows["parses_flagged"], rows["false_alarms"]
+    assert (power.value, power.n, power.low, power.high) == (1.0, 4, pytest.approx(_exact(3, 3).low), 1.0)
+    assert (flagged.value, flagged.low, flagged.high) == (0.0, 0.0, pytest.approx(_exact(0, 4).high))
+    assert (alarms.value, alarms.n, alarms.high) == (0.0, 20, pytest.approx(_exact(0, 20).high))
+    with pytest.raises(ValueError, match="0 or 1"):
+        exact_interval(0.5, 4)
+
+
+def _exact(count: int, n: int) -> Interval:
+    found = binomtest(count, n).proportion_ci(0.95, "exact")
+    return Interval(found.low, found.high)

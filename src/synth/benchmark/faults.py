@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from sklearn.metrics import roc_curve
 
 from synth.benchmark.fault_methods import Method
 from synth.benchmark.moved import DISTANCES_MM, SURFACES, TRUE, claims_about
 from synth.benchmark.result import Interval, Row, bootstrap_interval
+from synth.benchmark.separation import SEPARATIONS
 from synth.errors import InputError
 from synth.interop import import_labels
 from synth.interop.openkbp import Patient, patient_folders, read_patient
@@ -127,7 +126,7 @@ def without_errors(claims: Sequence[Claim], errors: Sequence[WrongReference]) ->
 def rows_of(
     claims: Sequence[Claim], *, arena: str = "openkbp", seed: int = 0, errors: Sequence[WrongReference] = ()
 ) -> list[Row]:
-    """AUROC and FPR95 per organ and distance, pooled and by the surface of the masks, intervals over patients.
+    """AUROC, AUPR and FPR95 per organ and distance, pooled and by the surface, with intervals over patients.
 
     With `errors`, every row comes twice: over all claims, and with `reference: checked` in its group over those whose
     reference mask is not among the errors.
@@ -165,24 +164,11 @@ def _rows(claims: Sequence[Claim], distance: str, method: str, group: dict[str, 
     if moved.all() or not moved.any():
         return []
     rows = []
-    for metric, measure in (("auroc", auroc), ("fpr95", fpr95)):
+    for metric, measure in SEPARATIONS.items():
         interval = _interval(measure, moved, score, patients, seed)
         value = measure(moved, score)
         rows.append(Row(group, method, metric, value, interval.low, interval.high, int(moved.sum())))
     return rows
-
-
-def auroc(moved: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
-    """Chance that a moved mask is less believable than a true one."""
-    rank = rankdata(-score)
-    found = int(moved.sum())
-    return float((rank[moved].sum() - found * (found + 1) / 2) / (found * (len(moved) - found)))
-
-
-def fpr95(moved: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
-    """Share of true masks flagged at the threshold that finds 95% of the moved ones."""
-    false, true, _ = roc_curve(moved, -score, drop_intermediate=False)
-    return float(false[np.searchsorted(true, 0.95)])
 
 
 def _interval(

@@ -3,11 +3,16 @@
 power        share of the faults with the verdict that they must get, on the entity (or the place) that must get it
 detected     the same, whatever the verdict; of what was left out, any region on its place, beyond chance or not
 top3         share of the faults among the three most suspicious entities (by presence) or regions
-auroc, fpr95 the entity's score against those of the true entities of correct parses, findings against findings; of what
-             was left out, the strongest region on it against the strongest of each correct parse and, with `task: scan`
-             in the group, the strongest region of the scan, wherever it lies
+auroc, aupr, the entity's score against those of the true entities of correct parses, findings against findings; of what
+fpr95        was left out, the strongest region on it against the strongest of each correct parse and, with `task: scan`
+             in the group, the strongest region of the scan, wherever it lies; aupr as if 5% were wrong
 fdr          mean over audits of false alarms / max(1, flags)
+aurc, augrc  of the same scores of ours, where they are in nats (`synth.benchmark.selective`)
 f1           of a verdict, over all faults and over the true entities of correct parses
+
+Of a share of audits that is 0 or 1 (power, detected, top3, parses_flagged, fdr, sensitivity_half) the interval is the
+exact one over the patients that have such audits, however many each has; of a share of entities (false_alarms, and what
+was called what) over the entities, as if they were independent. What is not defined has no row.
 """
 
 from __future__ import annotations
@@ -16,29 +21,28 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from synth.benchmark.faults import WrongReference, auroc, fpr95
-from synth.benchmark.result import Row, bootstrap_interval, mean_finite
+from synth.benchmark.faults import WrongReference
+from synth.benchmark.result import Interval, Row, bootstrap_interval, exact_interval, mean_finite
+from synth.benchmark.selective import SELECTIVE
+from synth.benchmark.separation import SEPARATIONS, aupr, auroc
+from synth.benchmark.verdict_compared import IN_NATS, NONE_FOUND, TRUE, compared, methods_of, pooled, strongest
 from synth.benchmark.verdict_confusion import confusion, f1, power
-from synth.benchmark.verdict_record import AuditLine, SaidEntity
+from synth.benchmark.verdict_record import AuditLine
 
 RESAMPLES = 300
-ALL, TRUE, MIXED = "all", "none", "three"  # families: the pool, nothing planted, and several of different kinds
+ALL, MIXED = "all", "three"  # families: the pool, and several of different kinds
 VERDICTS = ("hallucinated", "missing", "wrong_extent", "wrong_label", "wrong_attribute", "wrong_relation")
-OWN = {  # the score behind each verdict; a label has none
-    "hallucinated": "presence",
-    "wrong_extent": "extent",
-    "wrong_attribute": "attribute",
-    "wrong_relation": "relation",
-}
-BESIDE = ("presence", "l1", "histogram", "ks")  # scored of masks that are wrong, whichever way
 FALSE_REGIONS = 0.5  # a scan, at which sensitivity is read
+OF_PATIENTS = ("power", "detected", "top3", "parses_flagged", "fdr", "sensitivity_half")
+OF_ENTITIES = ("false_alarms", "share")
 Unit = Sequence[AuditLine]  # all audits of one patient
 Statistic = Callable[[Sequence[AuditLine]], float]
 Choice = Callable[[AuditLine], bool]
+Part = TypeVar("Part")  # what a number reads of one patient
 
 
 def rows_of(
@@ -56,7 +60,7 @@ def rows_of(
 def _rows(lines: Sequence[AuditLine], about: Mapping[str, str], seed: int) -> list[Row]:
     units = [[line for line in lines if line.patient == p] for p in sorted({line.patient for line in lines})]
     made = (_by_family, _separation, _false_alarms, _discoveries, _regions, _confusion, _seconds)
-    return [row for make in made for row in make(_Table(units, about, seed))]
+    return [row for make in made for row in make(_Table(units, about, seed)) if math.isfinite(row.value)]
 
 
 def without(lines: Sequence[AuditLine], errors: Sequence[WrongReference]) -> list[AuditLine]:
@@ -86,14 +90,33 @@ class _Table:
         return _Table([[line for line in unit if chosen(line)] for unit in self.units], self.about, self.seed)
 
     def row(self, group: Mapping[str, str], metric: str, statistic: Statistic, n: int, method: str = "ours") -> Row:
-        """One number with its interval."""
+        """One number with its interval, of all audits."""
 
         def of(drawn: Sequence[Unit]) -> float:
             return statistic([line for unit in drawn for line in unit])
 
-        rng = np.random.default_rng(self.seed)
-        interval = bootstrap_interval(self.units, of, rng=rng, draws=RESAMPLES)
-        return Row({**self.about, **group}, method, metric, of(self.units), interval.low, interval.high, n)
+        return self.row_of(self.units, group, metric, of, n, method)
+
+    def row_of(
+        self,
+        parts: Sequence[Part],
+        group: Mapping[str, str],
+        metric: str,
+        statistic: Callable[[Sequence[Part]], float],
+        n: int,
+        method: str = "ours",
+    ) -> Row:
+        """One number with its interval, of what was read of each patient."""
+        value = statistic(parts)
+        if not math.isfinite(value):
+            interval = Interval(math.nan, math.nan)
+        elif metric in (*OF_PATIENTS, *OF_ENTITIES) and value in (0.0, 1.0):
+            patients = sum(math.isfinite(statistic([part])) for part in parts)
+            interval = exact_interval(value, n if metric in OF_ENTITIES else patients)
+        else:
+            rng = np.random.default_rng(self.seed)
+            interval = bootstrap_interval(parts, statistic, rng=rng, draws=RESAMPLES)
+        return Row({**self.about, **group}, method, metric, value, interval.low, interval.high, n)
 
     def cells(self) -> Iterator[tuple[dict[str, str], Callable[[AuditLine], bool]]]:
         """Each family in each severity, each family that has several, and all faults."""
@@ -161,56 +184,17 @@ def _top3(line: AuditLine) -> float:
 
 
 def _separation(table: _Table) -> Iterator[Row]:
-    """AUROC and FPR95 by family, severity and method."""
+    """AUROC, AUPR and FPR95 by family, severity and method; AURC and AUGRC of ours."""
     for group, chosen in table.cells():
         if group["family"] in (ALL, MIXED):
             continue
         part = table.of(partial(_is_compared, chosen))
-        for method, score in _methods(_faulty(part.lines)).items():
-            n = len(_scored(part.lines, score)[0])
-            for metric, measure in (("auroc", auroc), ("fpr95", fpr95)) if n else ():
-                yield part.row(group, metric, partial(_separated, score, measure), n, method)
-
-
-def _separated(
-    score: str, measure: Callable[[NDArray[np.bool_], NDArray[np.float64]], float], lines: Sequence[AuditLine]
-) -> float:
-    wrong, true = _scored(lines, score)
-    if not wrong or not true:
-        return math.nan
-    return float(measure(np.array([True] * len(wrong) + [False] * len(true)), np.array([*wrong, *true], float)))
-
-
-def _methods(lines: Sequence[AuditLine]) -> dict[str, str]:
-    """Method -> which score it reads, of faults of one family."""
-    if lines[0].place:
-        return {"ours": "presence", "l1": "l1"}
-    own = OWN.get(lines[0].planted[0].expected)
-    if own in ("attribute", "relation"):
-        return {"ours": own}
-    beside = {name: name for name in BESIDE if name != own}
-    return beside if own is None else {"ours": own, **beside}
-
-
-def _scored(lines: Sequence[AuditLine], score: str) -> tuple[list[float], list[float]]:
-    """Scores of what is wrong, of one family, and of what is right; higher is more believable."""
-    faulty = _faulty(lines)
-    if faulty and faulty[0].place:
-        wrong = [-_strongest(line, score, hit=True) for line in faulty]
-        return wrong, [-_strongest(line, score, hit=False) for line in _correct(lines) if line.searched]
-    planted = [e for line in faulty for e in line.planted]
-    kinds = {e.finding for e in planted}
-    true = [e for line in _correct(lines) for e in line.entities if e.finding in kinds]
-    return _values(planted, score), _values(true, score)
-
-
-def _values(entities: Sequence[SaidEntity], score: str) -> list[float]:
-    return [e.scores[score] for e in entities if score in e.scores]
-
-
-def _strongest(line: AuditLine, score: str, *, hit: bool) -> float:
-    """Of the regions on what was left out, or of all; what brought up none is below any."""
-    return max((r.scores.get(score, -1e6) for r in line.regions if r.hit or not hit), default=-1e6)
+        for method, score in methods_of(_faulty(part.lines)).items():
+            parts = compared(part.units, score)
+            n = sum(len(p.wrong) for p in parts)
+            selective = SELECTIVE if method == "ours" and score in IN_NATS else {}
+            for metric, measure in {**SEPARATIONS, **selective}.items() if n else ():
+                yield part.row_of(parts, group, metric, partial(pooled, measure), n, method)
 
 
 def _false_alarms(table: _Table) -> Iterator[Row]:
@@ -268,18 +252,10 @@ def _regions(table: _Table) -> Iterator[Row]:
         n = sum(line.place and chosen(line) for line in places)
         if n and group["family"] != ALL:
             part = table.of(partial(_is_compared, chosen))
-            for method, score in _methods(places).items():
-                yield part.row({**group, "task": "scan"}, "auroc", partial(_scans_apart, score), n, method)
-
-
-def _scans_apart(score: str, lines: Sequence[AuditLine]) -> float:
-    """Does the strongest region tell a scan whose parse lacks something from one whose parse is complete?"""
-    lacking = [_strongest(line, score, hit=False) for line in lines if line.place]
-    complete = [_strongest(line, score, hit=False) for line in _correct(lines) if line.searched]
-    if not lacking or not complete:
-        return math.nan
-    missing = np.array([True] * len(lacking) + [False] * len(complete))
-    return float(auroc(missing, -np.array([*lacking, *complete])))
+            for method, score in methods_of(places).items():
+                parts = compared(part.units, score, scan=True)
+                for metric, measure in (("auroc", auroc), ("aupr", aupr)):
+                    yield part.row_of(parts, {**group, "task": "scan"}, metric, partial(pooled, measure), n, method)
 
 
 def _false_findings(lines: Sequence[AuditLine]) -> float:
@@ -289,10 +265,10 @@ def _false_findings(lines: Sequence[AuditLine]) -> float:
 def _sensitivity(lines: Sequence[AuditLine]) -> float:
     """FROC: share of what was left out that a region scores above the threshold of half a false region a scan."""
     correct = [line for line in _correct(lines) if line.searched]
-    false = sorted((r.scores.get("presence", -1e6) for line in correct for r in line.regions), reverse=True)
+    false = sorted((r.scores.get("presence", NONE_FOUND) for line in correct for r in line.regions), reverse=True)
     tolerated = math.floor(FALSE_REGIONS * len(correct))
-    threshold = false[tolerated] if tolerated < len(false) else -1e6
-    return mean_finite(float(_strongest(line, "presence", hit=True) > threshold) for line in lines if line.place)
+    threshold = false[tolerated] if tolerated < len(false) else NONE_FOUND
+    return mean_finite(float(strongest(line, "presence", hit=True) > threshold) for line in lines if line.place)
 
 
 def _confusion(table: _Table) -> Iterator[Row]:
