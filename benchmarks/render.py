@@ -111,9 +111,9 @@ def reconstruction(rows: list[Row]) -> Iterable[str]:
 
 def verdicts(rows: list[Row]) -> Iterable[str]:
     """One line a family and severity, then false alarms and rates, then what was called what."""
-    columns = [("ours", m) for m in ("power", "detected", "top3", "auroc", "fpr95")]
+    columns = [("ours", m) for m in ("power", "detected", "top3", "auroc", "aupr", "fpr95", "aurc", "augrc")]
     columns += [(b, "auroc") for b in ("presence", "l1", "histogram", "ks")]
-    titles = "power | any flag | top 3 | AUROC | FPR95 | AUROC: presence | L1 | histogram | KS"
+    titles = "power | any flag | top 3 | AUROC | AUPR | FPR95 | AURC | AUGRC | AUROC: presence | L1 | histogram | KS"
     yield f"\n| family | severity | n | {titles} |\n" + "|---" * (3 + len(columns)) + "|\n"
     for family, severity in _families(rows):
         of = [r for r in rows if (r["group"].get("family"), r["group"].get("severity")) == (family, severity)]
