@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from synth.errors import InputError
-from synth.parse import Attribute, Entity, Presence, Relation
+from synth.parse import Attribute, Entity, Parse, Presence, Relation
 from synth.parse.attenuation import category_of
 from synth.parse.measure import axial_extent
 from synth.pipeline.audit import AuditOptions, AuditReport, audit
 from synth.residual.findings import Findings, Verdict, json_schema
-from synth.volume import Mask, Volume
+from synth.volume import Geometry, Mask, Volume
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schema" / "findings.schema.json"
 
@@ -108,6 +108,97 @@ def test_what_cannot_be_checked_says_why(world):
     found = {e.id: e for e in _audit(world, toy.image, parse, search=False).entities}
     assert found["t"].verdict is Verdict.not_checkable
     assert "drawn, not seen" in found["t"].reason
+
+
+@pytest.fixture(scope="module")
+def thin_slices(world):
+    """A toy patient in 1 mm slices, one more of them than 4 mm slices hold."""
+    toy = world.toy_patient(265)
+    array = np.concatenate([toy.image.array.repeat(4, axis=2), toy.image.array[:, :, -1:]], axis=2)
+    geometry = Geometry.regular(array.shape, (4.0, 4.0, 1.0))
+    masks = {
+        id: Mask.from_box(array.shape, (m.origin[0], m.origin[1], 4 * m.origin[2]), m.box.repeat(4, axis=2))
+        for id, m in toy.parse.masks.items()
+    }
+    return Volume(array, geometry, "CT", "HU"), Parse(toy.parse.entities, geometry=geometry, masks=masks)
+
+
+def test_eight_voxels_of_thin_slices_are_too_small_to_check_and_flag_nothing(world, thin_slices):
+    image, parse = thin_slices
+    x, y, z = (s.start for s in parse.masks["liver"].slices)
+    mask = Mask.from_box(image.shape, (x + 6, y + 6, z + 24), np.ones((2, 2, 2), bool))
+    parse = parse.with_entity(Entity(id="tiny", name="metastasis"), mask)
+    report = _audit(world, image, parse, search=False)
+    found = {e.id: e for e in report.entities}
+    assert found["tiny"].verdict is Verdict.not_checkable
+    assert "too small for the grid: 0.13 mL" in found["tiny"].reason
+    assert found["tiny"].score is None
+    assert not report.findings.flagged
+    assert {e.verdict for id, e in found.items() if id != "tiny"} == {Verdict.supported}
+
+
+def test_from_eight_voxels_of_the_grid_on_an_entity_is_checked(world):
+    toy = world.toy_patient(266, lesion=True)
+    x, y, z = (round(v) for v in toy.parse.masks["lesion_1"].centroid_voxel())
+    eight, seven = np.ones((2, 2, 2), bool), np.ones((2, 2, 2), bool)
+    seven[0, 0, 0] = False
+    parse = toy.parse
+    for id, box in (("eight", eight), ("seven", seven)):
+        mask = Mask.from_box(toy.image.shape, (x - 1, y - 1, z - 1), box)
+        parse = parse.with_entity(Entity(id=id, name="metastasis"), mask)
+    found = {e.id: e for e in _audit(world, toy.image, parse, search=False).entities}
+    assert found["seven"].verdict is Verdict.not_checkable
+    assert "7 voxels of 4 mm, 8 are needed" in found["seven"].reason
+    assert found["eight"].verdict is not Verdict.not_checkable
+    assert found["eight"].score is not None
+
+
+def test_what_lies_beyond_the_last_slice_of_the_grid_is_not_checkable_and_flags_nothing(world, thin_slices):
+    """The grid ends within half a voxel of the image: nothing is left of a mask in the outermost thin slice alone."""
+    image, parse = thin_slices
+    mask = Mask.from_box(image.shape, (20, 15, image.shape[2] - 1), np.ones((6, 6, 1), bool))
+    parse = parse.with_entity(Entity(id="outermost", name="metastasis", truncated=True), mask)
+    report = _audit(world, image, parse, search=False)
+    found = {e.id: e for e in report.entities}
+    assert found["outermost"].verdict is Verdict.not_checkable
+    assert "outside the field of view" in found["outermost"].reason
+    assert not report.findings.flagged
+    assert {e.verdict for id, e in found.items() if id != "outermost"} == {Verdict.supported}
+
+
+def test_a_part_that_is_drawn_as_the_organ_around_it_is_not_checkable_and_flags_nothing(world):
+    """The decoder knows the liver and no segment of it."""
+    toy = world.toy_patient(267)
+    mask = world.ball(toy.parse.masks["liver"].centroid_voxel(), 3.0)
+    inside = toy.parse.with_entity(Entity(id="segment", name="liver_segment_4"), mask)
+    found = {e.id: e for e in _audit(world, toy.image, inside, search=False).entities}
+    assert found["segment"].verdict is Verdict.not_checkable
+    assert "no contrast expected: a liver segment 4 looks like the liver that it lies in" in found["segment"].reason
+    assert found["segment"].score is None
+    assert {e.verdict for id, e in found.items() if id != "segment"} == {Verdict.supported}
+
+    alone = toy.parse.without("liver").with_entity(Entity(id="s", name="liver_segment_4"), toy.parse.masks["liver"])
+    found = {e.id: e for e in _audit(world, toy.image, alone, search=False).entities}
+    assert found["s"].verdict is Verdict.supported, "a segment by itself stands out from what is not liver"
+
+
+@pytest.mark.parametrize(("off_hu", "checked"), [(0.0, False), (40.0, True)])
+def test_a_finding_declared_as_bright_as_its_organ_is_not_checkable(world, off_hu, checked):
+    toy = world.toy_patient(268)
+    liver = toy.parse.masks["liver"]
+    usual = float(np.median(liver.values(toy.image.array)))
+    mask = world.ball(liver.centroid_voxel(), 3.0)
+    parse = toy.parse.with_entity(Entity(id="met", name="metastasis"), mask)
+    declared = Attribute(entity="met", type="mean_attenuation", value=usual + off_hu)
+    parse = parse.replace(attributes=(*parse.attributes, declared))
+    found = {e.id: e for e in _audit(world, toy.image, parse, search=False).entities}
+    if checked:
+        assert found["met"].score is not None
+        assert found["met"].verdict is not Verdict.not_checkable
+    else:
+        assert found["met"].verdict is Verdict.not_checkable
+        assert "no contrast expected: declared" in found["met"].reason
+        assert "the organ around it has" in found["met"].reason
 
 
 def test_findings_read_back_and_keep_to_the_published_schema(wrong):

@@ -62,15 +62,15 @@ def score_claims(
     seed: int = 0,
     repeats: int = 1,
     workers: int = 1,
-    through: Callable[[Volume], NDArray[np.float32]] | None = None,
+    through: Callable[[Volume], Volume] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Claim]:
-    """Score every claim about every patient; `through` passes each image through something lossy first."""
+    """Score every claim about every patient; of each image, on the grid, the methods see what `through` makes of it."""
 
     def one(patient: Patient) -> list[Claim]:
         small = patient.resampled(spacing_mm)
         image = small.image
-        seen = image if through is None else Volume(through(image), image.geometry, "CT", "HU")
+        seen = image if through is None else through(image)
         return _score_patient(small, seen, methods, seed=seed, repeats=repeats)
 
     claims: list[Claim] = []

@@ -39,6 +39,10 @@ def verdicts(
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Phantoms of a setting that nothing was trained on.")
     ] = False,
+    scanner: Annotated[
+        str | None,
+        typer.Option(help="Images as another scanner would have made them: brighter, darker, noisy, soft or sharp."),
+    ] = None,
     jitters: Annotated[int, typer.Option(help="Of each patient's outlines; everything is planted under each.")] = 1,
     reference_errors: Annotated[
         Path | None,
@@ -60,6 +64,7 @@ def verdicts(
 
     from synth.benchmark.faults import read_reference_errors
     from synth.benchmark.result import BenchmarkResult
+    from synth.benchmark.scanners import OtherScanner, known_scanner, of_scanner
     from synth.benchmark.verdict_patients import Patients, Phantoms, Referenced
     from synth.benchmark.verdict_scores import rows_of
     from synth.benchmark.verdicts import VerdictOptions, run_verdicts
@@ -76,6 +81,8 @@ def verdicts(
     patients: Patients = (
         Phantoms(10 if limit is None else limit, unseen) if data is None else Referenced(data, arena, limit)
     )
+    if scanner is not None:
+        patients = OtherScanner(patients, known_scanner(scanner))
     asked = None if tiers == "all" else parse_tiers(tiers)
     options = VerdictOptions(asked, seed=seed, jitters=jitters, families=tuple(family) if family else None)
     loaded, model = load_decoder(decoder), shipped_model() if audit_model is None else AuditModel.load(audit_model)
@@ -89,6 +96,7 @@ def verdicts(
     command += f" --limit {limit}" if data is not None and limit else ""
     command += f" --tiers {tiers} --seed {seed} --jitters {jitters}"
     command += " --unseen" if unseen else ""
+    command += f" --scanner {scanner}" if scanner else ""
     command += f" --decoder {decoder}" if decoder != "fused" else ""
     command += f" --audit-model {audit_model.name}" if audit_model else ""
     command += f" --reference-errors {reference_errors.name}" if reference_errors else ""
@@ -98,6 +106,6 @@ def verdicts(
         command=f"{command} --json",
         weights={loaded.name: loaded.weights_sha256, "audit": model.sha256},
         seconds=time.monotonic() - started,
-        rows=tuple(rows_of(lines, arena=patients.arena, seed=seed, errors=errors)),
+        rows=of_scanner(rows_of(lines, arena=patients.arena, seed=seed, errors=errors), scanner),
     )
     emit(result.to_json(), as_json, result.table)

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from synth.contracts import Decoder
 from synth.parse import Entity, Parse, Presence
 from synth.pipeline.tiers import Tier, decided
 from synth.residual.conformal import Conformal, scores_needed
+from synth.residual.contrast import no_contrast_expected
 from synth.residual.evidence import EntityEvidence
 from synth.residual.findings import CalibrationCell, Counterfactual, EntityFinding, Leaning, Verdict, recorded
 from synth.residual.intensity_prior import IntensityPrior
@@ -51,7 +51,7 @@ def audit_entities(
     unchecked: dict[str, EntityFinding] = {}
     asked: list[tuple[int, Entity]] = []
     for number, entity in enumerate(original.entities):
-        reason = _not_asked(entity, original, parse, tiers[-1].decoder)
+        reason = _not_asked(entity, original, parse, prior, tiers[-1])
         if reason is None:
             asked.append((number, entity))
         else:
@@ -116,11 +116,13 @@ def _seed(seed: int, number: int) -> int:
     return seed + 1_000_003 * (number + 1) % 2**31
 
 
-def _not_asked(entity: Entity, original: Parse, parse: Parse, decoder: Decoder) -> str | None:
+def _not_asked(entity: Entity, original: Parse, parse: Parse, prior: IntensityPrior, tier: Tier) -> str | None:
     uncertain = entity.presence is Presence.uncertain and entity.id in original.masks
     if not _claimed(entity) and not uncertain:
         return NOT_CLAIMED[entity.presence]
-    return cannot_check(entity, original, parse, decoder.vocabulary)
+    known = tier.decoder.vocabulary
+    reason = cannot_check(entity, original, parse, known)
+    return no_contrast_expected(tier.encoded.image, entity, parse, prior, known) if reason is None else reason
 
 
 def _claimed(entity: Entity) -> bool:
