@@ -182,23 +182,27 @@ def test_a_part_that_is_drawn_as_the_organ_around_it_is_not_checkable_and_flags_
     assert found["s"].verdict is Verdict.supported, "a segment by itself stands out from what is not liver"
 
 
-@pytest.mark.parametrize(("off_hu", "checked"), [(0.0, False), (40.0, True)])
-def test_a_finding_declared_as_bright_as_its_organ_is_not_checkable(world, off_hu, checked):
+@pytest.mark.parametrize(("off_hu", "verdict"), [(0.0, Verdict.not_checkable), (40.0, Verdict.hallucinated)])
+def test_a_finding_that_is_not_seen_and_was_declared_as_bright_as_its_organ_is_not_checkable(world, off_hu, verdict):
     toy = world.toy_patient(268)
     liver = toy.parse.masks["liver"]
     usual = float(np.median(liver.values(toy.image.array)))
-    mask = world.ball(liver.centroid_voxel(), 3.0)
-    parse = toy.parse.with_entity(Entity(id="met", name="metastasis"), mask)
+    parse = toy.parse.with_entity(Entity(id="met", name="metastasis"), world.ball(liver.centroid_voxel(), 3.0))
     declared = Attribute(entity="met", type="mean_attenuation", value=usual + off_hu)
     parse = parse.replace(attributes=(*parse.attributes, declared))
     found = {e.id: e for e in _audit(world, toy.image, parse, search=False).entities}
-    if checked:
-        assert found["met"].score is not None
-        assert found["met"].verdict is not Verdict.not_checkable
-    else:
-        assert found["met"].verdict is Verdict.not_checkable
-        assert "no contrast expected: declared" in found["met"].reason
-        assert "the organ around it has" in found["met"].reason
+    assert found["met"].verdict is verdict
+    assert ("no contrast expected: declared" in found["met"].reason) is (verdict is Verdict.not_checkable)
+
+
+def test_a_finding_that_is_seen_and_was_declared_as_bright_as_its_organ_has_a_wrong_attribute(world):
+    toy = world.toy_patient(269, lesion=True)
+    liver = toy.parse.masks["liver"]
+    usual = float(np.median(liver.values(toy.image.array)))
+    declared = Attribute(entity="lesion_1", type="mean_attenuation", value=usual)
+    parse = toy.parse.replace(attributes=(*toy.parse.attributes, declared))
+    found = {e.id: e for e in _audit(world, toy.image, parse, search=False).entities}
+    assert found["lesion_1"].verdict is Verdict.wrong_attribute
 
 
 def test_findings_read_back_and_keep_to_the_published_schema(wrong):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from synth.parse import Entity, Parse, Presence
 from synth.pipeline.tiers import Tier, decided
 from synth.residual.conformal import Conformal, scores_needed
-from synth.residual.contrast import no_contrast_expected
+from synth.residual.contrast import declared_like_its_organ, looks_like_its_organ
 from synth.residual.evidence import EntityEvidence
 from synth.residual.findings import CalibrationCell, Counterfactual, EntityFinding, Leaning, Verdict, recorded
 from synth.residual.intensity_prior import IntensityPrior
@@ -65,6 +65,8 @@ def audit_entities(
         said = parse if claimed else parse.with_presence(entity.id, Presence.present)
         answer = _ask(tiers, original, said, entity, prior, seed=_seed(seed, number), needed=needed)
         reason = cannot_tell(answer.examined.evidence)
+        if reason is None and answer.scored.score <= 0:
+            reason = declared_like_its_organ(tiers[-1].encoded.image, entity, parse)
         if reason is not None:
             unchecked[entity.id] = _without_verdict(entity, original, reason)
         elif claimed:
@@ -122,7 +124,7 @@ def _not_asked(entity: Entity, original: Parse, parse: Parse, prior: IntensityPr
         return NOT_CLAIMED[entity.presence]
     known = tier.decoder.vocabulary
     reason = cannot_check(entity, original, parse, known)
-    return no_contrast_expected(tier.encoded.image, entity, parse, prior, known) if reason is None else reason
+    return looks_like_its_organ(entity, parse, prior, known) if reason is None else reason
 
 
 def _claimed(entity: Entity) -> bool:

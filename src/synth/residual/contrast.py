@@ -17,17 +17,12 @@ ALIKE_HU = 5.0  # the clinical distance has the same for a mean
 ALIKE_SHARE = 0.15  # of voxels; segments of the liver differ from it by 0.01 to 0.10
 
 
-def no_contrast_expected(
-    image: Volume, entity: Entity, parse: Parse, prior: IntensityPrior, known: Collection[str]
-) -> str | None:
-    """Why an entity would not stand out from what holds it, in words; None where it should, or nobody says.
+def looks_like_its_organ(entity: Entity, parse: Parse, prior: IntensityPrior, known: Collection[str]) -> str | None:
+    """Why a part of an organ, within an outline of the whole, would not stand out from it, in words; else None.
 
-    A part within an outline of its whole organ, where the decoder draws both as one or the population has the same
-    intensities in both: without the part nothing would change. A finding whose declared mean is within 5 HU of that of
-    the organ around it. `image` and `parse` share a grid, HU; `known` are the names that the decoder was trained on.
+    The decoder draws both as one, or the population has the same intensities in both: without the part nothing would
+    change. `known` are the names that the decoder was trained on.
     """
-    if entity.kind is Kind.finding:
-        return _declared_alike(image, entity, parse)
     whole = VOCABULARY.whole(entity.name)
     if whole is None or not _looks_like(entity.name, whole, prior, known):
         return None
@@ -49,7 +44,13 @@ def _looks_like(part: str, whole: str, prior: IntensityPrior, known: Collection[
     return float(np.abs(one / one.sum() - other / other.sum()).sum()) / 2 <= ALIKE_SHARE
 
 
-def _declared_alike(image: Volume, entity: Entity, parse: Parse) -> str | None:
+def declared_like_its_organ(image: Volume, entity: Entity, parse: Parse) -> str | None:
+    """Why a finding would not stand out, in words, where its declared mean is within 5 HU of its organ's; else None.
+
+    `image` and `parse` share a grid, HU. Where the image shows it nevertheless, the declared mean is what is wrong.
+    """
+    if entity.kind is not Kind.finding:
+        return None
     for said in parse.attributes_of(entity.id):
         here = said.phase is None or said.phase is parse.circumstance.phase
         if said.type != MEAN or said.derived or not here or isinstance(said.value, str):
