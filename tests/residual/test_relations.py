@@ -61,6 +61,27 @@ def test_a_hole_in_the_host_still_holds_the_finding() -> None:
     assert _only(_parse("located_in", lesion, _cube((8, 8, 8), 14) - lesion))[0] is False
 
 
+def test_a_finding_whose_outline_reaches_into_the_rim_of_its_hole_is_still_held() -> None:
+    lesion = _cube((12, 12, 12))
+    host = _cube((8, 8, 8), 14) - lesion
+    drawn = lesion | _cube((17, 12, 12), 3)  # two voxels further than the hole: a twelfth of it lies in the host
+    assert 0 < drawn.overlap(host) / drawn.voxels < 0.1
+    assert _only(_parse("located_in", drawn, host))[0] is False
+    derived = [r for r in derive_relations(_parse("abuts", drawn, host)).relations if r.type == "located_in"]
+    assert [(r.subject, r.object) for r in derived] == [("a", "b")]
+
+
+def test_two_that_go_on_beyond_the_image_may_touch_there() -> None:
+    both, one = (0, 10, 10), (1, 10, 10)
+    far = _cube((26, 10, 10))
+    assert far.touches_border
+    (open_,) = check_relations(_parse("abuts", _cube(both), far))
+    assert open_.wrong is None
+    assert "both go on beyond the image" in open_.reason
+    (closed,) = check_relations(_parse("abuts", _cube(one), far))
+    assert closed.wrong is True
+
+
 @pytest.mark.parametrize(
     ("type", "wrong"),
     [("right_of", False), ("left_of", True), ("superior_to", True), ("inferior_to", False), ("anterior_to", False)],

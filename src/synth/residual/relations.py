@@ -124,7 +124,15 @@ def _checked(parse: Parse, relation: Relation) -> CheckedRelation:
     if found is None:
         return CheckedRelation(relation, None, None, "not both of its ends are delineated")
     wrong = True if found.score < WRONG else (False if found.score >= 0 else None)
-    return CheckedRelation(relation, found, wrong, _reason(relation, found))
+    reason = _reason(relation, found)
+    if wrong and relation.type == "abuts" and _both_cut(parse, relation):
+        return CheckedRelation(relation, found, None, f"{reason} in view; both go on beyond the image")
+    return CheckedRelation(relation, found, wrong, reason)
+
+
+def _both_cut(parse: Parse, relation: Relation) -> bool:
+    """Both ends reach the border of the image: what they do beyond it is not known."""
+    return all(parse.masks[end].touches_border for end in (relation.subject, relation.object))
 
 
 def _reason(relation: Relation, found: Measured) -> str:
@@ -136,12 +144,12 @@ def _reason(relation: Relation, found: Measured) -> str:
 
 
 def share_inside(subject: Mask, object_: Mask, geometry: Geometry) -> Measured:
-    """Share of the subject within the object, or, where labels exclude each other, of the voxels right around it."""
+    """Share of the subject within the object, or of the voxels right around it: labels may exclude each other, and
+    outlines that were drawn so still overlap by a little."""
     inside = subject.overlap(object_) / subject.voxels
-    if inside == 0:
-        shell = _grown(subject) - subject
-        inside = shell.overlap(object_) / max(shell.voxels, 1)
-    return Measured(inside, SHARE, SHARE_TOLERANCE, "share")
+    shell = _grown(subject) - subject
+    around = shell.overlap(object_) / max(shell.voxels, 1)
+    return Measured(max(inside, around), SHARE, SHARE_TOLERANCE, "share")
 
 
 def _gap(subject: Mask, object_: Mask, geometry: Geometry) -> Measured:

@@ -139,7 +139,7 @@ def _locations(items: list[_Item], near: _NearPairs, rules: DerivationRules) -> 
 def _share_inside(item: _Item, host: _Item) -> float:
     inside = item.mask.overlap(host.mask) / item.mask.voxels
     around = item.shell.overlap(host.mask) / max(item.shell.voxels, 1)
-    return max(inside, around if inside == 0 else 0.0)
+    return max(inside, around)  # labels may exclude each other, or nearly so
 
 
 def _contact(one: _Item, other: _Item, hosted: set[tuple[str, str]], rules: DerivationRules) -> Iterator[Relation]:
