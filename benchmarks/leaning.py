@@ -4,7 +4,8 @@
 
 The last so many patients, every outline jittered. Each organ by itself is called uncertain, where it is and moved by 16
 to 24 mm, and the parse is audited (tier 1, no search). Shares of `speaks_for`, `speaks_against` and `does_not_decide`,
-and, where it is right, `flagged`: audits in which anything has a verdict that something is wrong. Reference masks that are wrong are left out. Writes leaning.json beside this file.
+and, where it is right, `flagged`: audits in which anything has a verdict that something is wrong. Reference masks that
+are wrong are left out. Writes leaning.json beside this file.
 """
 
 from __future__ import annotations
