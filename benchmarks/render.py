@@ -39,8 +39,10 @@ def main() -> None:
         if "benchmark" not in result:  # an audit or a demo: read as it is
             continue
         parts.append(f"\n## {path.stem}\n\n`{result['command']}`, {result['seconds']:.0f} s\n")
-        if result["benchmark"] == "faults":
-            parts += faults(result["rows"])
+        if any("scanner" in r["group"] for r in result["rows"]) and result["benchmark"] == "faults":
+            parts += scanners(result["rows"], _titles(result["command"]))
+        elif result["benchmark"] == "faults":
+            parts += faults(result["rows"], _titles(result["command"]))
             plot(result["rows"], path.with_suffix(".png"))
             parts.append(f"\n![AUROC by distance and organ]({path.stem}.png)\n")
         elif result["benchmark"] == "verdicts":
@@ -63,7 +65,12 @@ def main() -> None:
     (HERE / "RESULTS.md").write_text("".join(parts))
 
 
-def faults(rows: list[Row]) -> Iterable[str]:
+def _titles(command: str) -> dict[str, str]:
+    """What the methods are called: of the direct decoder alone ours is the first tier."""
+    return METHODS | ({"ours": METHODS["tier1"]} if "--decoder direct" in command else {})
+
+
+def faults(rows: list[Row], titles: dict[str, str]) -> Iterable[str]:
     """AUROC and FPR95, pooled over organs: all masks, then untouched and jittered ones alone; then by organ."""
     head = " | ".join(f"{d} mm" for d in DISTANCES) + " |\n|---" + "|---" * len(DISTANCES) + "|\n"
     for reference in sorted({r["group"].get("reference", "") for r in rows}):
@@ -71,7 +78,7 @@ def faults(rows: list[Row]) -> Iterable[str]:
         of = [r for r in rows if r["group"].get("reference", "") == reference]
         for surface in (None, "untouched", "jittered"):
             yield f"\nMasks: {surface or 'untouched and jittered together'}.{known}\n\n| method | {head}"
-            for method, title in METHODS.items():
+            for method, title in titles.items():
                 cells = [_cell(of, method, d, surface) for d in DISTANCES]
                 if any(cells):
                     yield f"| {title} | " + " | ".join(cells) + " |\n"
@@ -80,6 +87,20 @@ def faults(rows: list[Row]) -> Iterable[str]:
         for organ in sorted({r["group"]["organ"] for r in of} - {"all"}):
             values = [_find(of, best, d, None, "auroc", organ) for d in DISTANCES]
             yield f"| {organ} | " + " | ".join(f"{v['value']:.3f}" if v else "" for v in values) + " |\n"
+
+
+def scanners(rows: list[Row], titles: dict[str, str]) -> Iterable[str]:
+    """AUROC and FPR95 of each method on each scanner, pooled over organs and surfaces."""
+    head = " | ".join(f"{d} mm" for d in DISTANCES) + " |\n|---|---" + "|---" * len(DISTANCES) + "|\n"
+    for reference in sorted({r["group"].get("reference", "") for r in rows}):
+        of = [r for r in rows if r["group"].get("reference", "") == reference]
+        yield f"\nUntouched and jittered masks together.{CHECKED if reference else ''}\n\n| scanner | method | {head}"
+        for scanner in dict.fromkeys(r["group"]["scanner"] for r in of):
+            same = [r for r in of if r["group"]["scanner"] == scanner]
+            for method, title in titles.items():
+                cells = [_cell(same, method, d, None) for d in DISTANCES]
+                if any(cells):
+                    yield f"| {scanner} | {title} | " + " | ".join(cells) + " |\n"
 
 
 def _shown(rows: list[Row]) -> str:
