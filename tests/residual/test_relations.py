@@ -71,6 +71,17 @@ def test_a_finding_whose_outline_reaches_into_the_rim_of_its_hole_is_still_held(
     assert [(r.subject, r.object) for r in derived] == [("a", "b")]
 
 
+def test_a_small_finding_beside_the_rim_of_its_host_is_left_open_and_one_farther_off_is_wrong() -> None:
+    host = _cube((8, 8, 8), 12)
+    small = [Mask.from_box(SHAPE, (x, 12, 12), np.ones((2, 2, 2), bool)) for x in (20, 21)]
+    (near,) = check_relations(_parse("located_in", small[0], host))
+    assert near.measured is not None
+    assert near.measured.score < -1
+    assert near.wrong is None
+    assert "more within a voxel" in near.reason
+    assert _only(_parse("located_in", small[1], host))[0] is True
+
+
 def test_two_that_go_on_beyond_the_image_may_touch_there() -> None:
     both, one = (0, 10, 10), (1, 10, 10)
     far = _cube((26, 10, 10))

@@ -4,7 +4,8 @@ Each relation has one measure and what it must be at least; the score says how f
 
     score = (measured - needed) / tolerance,      wrong below -1, open between -1 and 0
 
-A tolerance is what the jitter of a correct outline may cost: two voxels of a distance, a quarter of a share. Only what
+A tolerance is what the jitter of a correct outline may cost: two voxels of a distance, a quarter of a share (which is
+left open where it would hold were the holder a voxel larger: a lesion of a dozen voxels loses all of it). Only what
 was declared is checked: what was derived from these very masks agrees with them by construction.
 """
 
@@ -127,7 +128,18 @@ def _checked(parse: Parse, relation: Relation) -> CheckedRelation:
     reason = _reason(relation, found)
     if wrong and relation.type == "abuts" and _both_cut(parse, relation):
         return CheckedRelation(relation, found, None, f"{reason} in view; both go on beyond the image")
+    if wrong and _within_a_voxel(parse, relation):
+        return CheckedRelation(relation, found, None, f"{reason}, and more within a voxel")
     return CheckedRelation(relation, found, wrong, reason)
+
+
+def _within_a_voxel(parse: Parse, relation: Relation) -> bool:
+    """Something of a few voxels lies in what holds it, or nearly, once the latter is a voxel larger."""
+    if MEASURES[relation.type] is not share_inside:
+        return False
+    grown = parse.with_mask(relation.object, _grown(parse.masks[relation.object]))
+    again = measure(grown, relation)
+    return again is not None and again.score >= WRONG
 
 
 def _both_cut(parse: Parse, relation: Relation) -> bool:
