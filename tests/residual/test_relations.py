@@ -82,15 +82,15 @@ def test_a_small_finding_beside_the_rim_of_its_host_is_left_open_and_one_farther
     assert _only(_parse("located_in", small[1], host))[0] is True
 
 
-def test_two_that_go_on_beyond_the_image_may_touch_there() -> None:
-    both, one = (0, 10, 10), (1, 10, 10)
-    far = _cube((26, 10, 10))
-    assert far.touches_border
-    (open_,) = check_relations(_parse("abuts", _cube(both), far))
+def test_two_that_go_on_beyond_the_same_face_of_the_image_may_touch_there() -> None:
+    top, below, bottom = (2, 10, 26), (2, 10, 25), (2, 10, 0)
+    far = _cube((22, 10, 26))
+    (open_,) = check_relations(_parse("abuts", _cube(top), far))
     assert open_.wrong is None
     assert "both go on beyond the image" in open_.reason
-    (closed,) = check_relations(_parse("abuts", _cube(one), far))
-    assert closed.wrong is True
+    for elsewhere in (below, bottom):
+        (closed,) = check_relations(_parse("abuts", _cube(elsewhere), far))
+        assert closed.wrong is True
 
 
 @pytest.mark.parametrize(

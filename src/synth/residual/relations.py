@@ -126,7 +126,7 @@ def _checked(parse: Parse, relation: Relation) -> CheckedRelation:
         return CheckedRelation(relation, None, None, "not both of its ends are delineated")
     wrong = True if found.score < WRONG else (False if found.score >= 0 else None)
     reason = _reason(relation, found)
-    if wrong and relation.type == "abuts" and _both_cut(parse, relation):
+    if wrong and relation.type == "abuts" and _cut_together(parse, relation):
         return CheckedRelation(relation, found, None, f"{reason} in view; both go on beyond the image")
     if wrong and _within_a_voxel(parse, relation):
         return CheckedRelation(relation, found, None, f"{reason}, and more within a voxel")
@@ -142,9 +142,17 @@ def _within_a_voxel(parse: Parse, relation: Relation) -> bool:
     return again is not None and again.score >= WRONG
 
 
-def _both_cut(parse: Parse, relation: Relation) -> bool:
-    """Both ends reach the border of the image: what they do beyond it is not known."""
-    return all(parse.masks[end].touches_border for end in (relation.subject, relation.object))
+def _cut_together(parse: Parse, relation: Relation) -> bool:
+    """Both ends reach the same face of the image: what they do beyond it is not known."""
+    one, other = (_faces(parse.masks[end]) for end in (relation.subject, relation.object))
+    return bool(one & other)
+
+
+def _faces(mask: Mask) -> set[tuple[int, str]]:
+    """Which faces of the image a mask reaches, by axis."""
+    pairs = list(enumerate(zip(mask.slices, mask.shape, strict=True)))
+    first = {(axis, "first") for axis, (s, _) in pairs if s.start == 0}
+    return first | {(axis, "last") for axis, (s, count) in pairs if s.stop == count}
 
 
 def _reason(relation: Relation, found: Measured) -> str:
