@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -73,3 +76,20 @@ def test_an_unknown_scanner_is_refused_by_name(command: list[str]) -> None:
     assert said.exit_code == 2
     assert "blurry" in said.output
     assert all(name in said.output for name in SCANNERS)
+
+
+def test_the_same_claims_are_scored_on_each_scanner(shared_data: Path) -> None:
+    data = shared_data / "openkbp" / "validation"
+    command = ["benchmark", "faults", "--data", str(data), "--limit", "1", "--decoder", "direct", "--json"]
+    said = CliRunner().invoke(app, [*command, "--scanner", "brighter", "--scanner", "soft"])
+    assert said.exit_code == 0, said.output
+    result = json.loads(said.stdout)
+    assert "--scanner brighter --scanner soft" in result["command"]
+    counts: dict[str, dict[object, int]] = {}
+    values: dict[str, dict[object, float]] = {}
+    for row in result["rows"]:
+        key = *sorted((k, v) for k, v in row["group"].items() if k != "scanner"), row["method"], row["metric"]
+        counts.setdefault(row["group"]["scanner"], {})[key] = row["n"]
+        values.setdefault(row["group"]["scanner"], {})[key] = row["value"]
+    assert counts["brighter"] == counts["soft"]
+    assert values["brighter"] != values["soft"]
