@@ -83,12 +83,12 @@ def test_a_small_finding_beside_the_rim_of_its_host_is_left_open_and_one_farther
 
 
 def test_two_that_go_on_beyond_the_same_face_of_the_image_may_touch_there() -> None:
-    top, below, bottom = (2, 10, 26), (2, 10, 25), (2, 10, 0)
+    top, below, bottom, farther = (6, 10, 26), (6, 10, 25), (6, 10, 0), (1, 10, 26)
     far = _cube((22, 10, 26))
     (open_,) = check_relations(_parse("abuts", _cube(top), far))
     assert open_.wrong is None
-    assert "both go on beyond the image" in open_.reason
-    for elsewhere in (below, bottom):
+    assert "22 mm apart in view; both go on beyond the image" in open_.reason
+    for elsewhere in (below, bottom, farther):
         (closed,) = check_relations(_parse("abuts", _cube(elsewhere), far))
         assert closed.wrong is True
 

@@ -25,6 +25,7 @@ from synth.volume import Geometry, Mask
 WRONG = -1.0
 SHARE, SHARE_TOLERANCE = 0.5, 0.25
 TOLERANCE_VOXELS = 2.0
+BEYOND_MM = 30.0  # apart in view, and yet two that are cut together may touch beyond the image
 DIRECTIONS: Mapping[str, tuple[int, float]] = MappingProxyType(
     {
         "left_of": (0, -1.0),
@@ -126,7 +127,7 @@ def _checked(parse: Parse, relation: Relation) -> CheckedRelation:
         return CheckedRelation(relation, None, None, "not both of its ends are delineated")
     wrong = True if found.score < WRONG else (False if found.score >= 0 else None)
     reason = _reason(relation, found)
-    if wrong and relation.type == "abuts" and _cut_together(parse, relation):
+    if wrong and relation.type == "abuts" and -found.value <= BEYOND_MM and _cut_together(parse, relation):
         return CheckedRelation(relation, found, None, f"{reason} in view; both go on beyond the image")
     if wrong and _within_a_voxel(parse, relation):
         return CheckedRelation(relation, found, None, f"{reason}, and more within a voxel")
@@ -143,7 +144,7 @@ def _within_a_voxel(parse: Parse, relation: Relation) -> bool:
 
 
 def _cut_together(parse: Parse, relation: Relation) -> bool:
-    """Both ends reach the same face of the image: what they do beyond it is not known."""
+    """Both ends reach the same face of the image: they may touch beyond it."""
     one, other = (_faces(parse.masks[end]) for end in (relation.subject, relation.object))
     return bool(one & other)
 
