@@ -20,8 +20,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from scipy import ndimage, signal
 
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
 from synth.benchmark.separation import SEPARATIONS
+from synth.benchmark.verdict_compared import Compared, pooled
 from synth.benchmark.verdict_faults import TRUE, Plan, plant
 from synth.benchmark.verdict_phantoms import FIRST_SEED, draw_truth
 from synth.parse import Kind, Parse
@@ -150,34 +152,30 @@ def ball(radius: float) -> Zone:
 
 def auroc(scans: Sequence[Scan], way: Way) -> float:
     """Of parses that lack a lesion against complete ones."""
-    lacks = np.array([bool(scan.size) for scan in scans])
-    return float(SEPARATIONS["auroc"](lacks, -np.array([scan.scores[way] for scan in scans])))
+    return pooled(SEPARATIONS["auroc"], compared(scans, way, LESIONS_MM))
+
+
+def compared(scans: Sequence[Scan], way: Way, sizes: Collection[str]) -> list[Compared]:
+    """Of each patient the scores without a lesion of one of these sizes, and those of the complete parse."""
+    out = []
+    for patient in sorted({scan.patient for scan in scans}):
+        own = [scan for scan in scans if scan.patient == patient]
+        lacking = [-scan.scores[way] for scan in own if scan.size in sizes]
+        complete = [-scan.scores[way] for scan in own if not scan.size]
+        out.append(Compared(np.array(lacking, float), np.array(complete, float)))
+    return out
 
 
 def scored(scans: Sequence[Scan], way: Way, size: str) -> Iterator[Row]:
     """AUROC, AUPR and FPR95 with intervals over patients."""
-    some = [scan for scan in scans if not scan.size or size in ("all", scan.size)]
-    lacks = np.array([bool(scan.size) for scan in some])
-    score = -np.array([scan.scores[way] for scan in some])
-    patients = np.array([scan.patient for scan in some])
-    members = [np.flatnonzero(patients == one) for one in np.unique(patients)]
-    group = {
-        "arena": "phantoms",
-        "family": "delete",
-        "severity": size,
-        "task": "scan",
-        "way": f"{way[0]}, rim {way[1]}",
-    }
+    parts = compared(scans, way, LESIONS_MM if size == "all" else (size,))
+    lacking = sum(len(part.wrong) for part in parts)
+    of = {"arena": "phantoms", "family": "delete", "severity": size, "task": "scan"}
+    group = {**of, "way": f"{way[0]}, rim {way[1]}"}
     for metric, measure in SEPARATIONS.items():
-
-        def of(drawn: Sequence[NDArray[np.int64]], measure=measure) -> float:  # type: ignore[no-untyped-def]
-            pick = np.concatenate(drawn)
-            both = lacks[pick].any() and not lacks[pick].all()
-            return float(measure(lacks[pick], score[pick])) if both else float("nan")
-
-        interval = bootstrap_interval(members, of, rng=np.random.default_rng(0), draws=DRAWS)
-        value = float(measure(lacks, score))
-        yield Row(group, "matched_filter", metric, value, interval.low, interval.high, int(lacks.sum()))
+        statistic = partial(pooled, measure)
+        interval = bootstrap_interval(parts, statistic, rng=np.random.default_rng(0), draws=DRAWS)
+        yield Row(group, "matched_filter", metric, statistic(parts), interval.low, interval.high, lacking)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -45,6 +45,12 @@ def module_at(path: Path) -> ModuleType:
         sys.modules[key] = importlib.util.module_from_spec(found)
         found.loader.exec_module(sys.modules[key])
     return sys.modules[key]
+
+
+@pytest.fixture(scope="session")
+def benchmark_script() -> Callable[[str], ModuleType]:
+    """A script of benchmarks/ by its name, loaded once and not run."""
+    return lambda name: module_at(REPOSITORY / "benchmarks" / f"{name}.py")
 
 
 @pytest.fixture(scope="session")

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "drop.py"
-
 
 @pytest.fixture(scope="module")
-def drop() -> ModuleType:
-    spec = spec_from_file_location("drop", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def drop(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("drop")
 
 
 def _row(family: str, severity: str, value: float, low: float, high: float, **more: str) -> dict[str, Any]:

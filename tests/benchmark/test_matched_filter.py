@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -13,19 +11,12 @@ import pytest
 from synth.parse import Entity, Parse
 from synth.volume import Geometry, Mask, Volume
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "matched_filter.py"
 SHAPE, GRID = (32, 32, 32), Geometry.regular((32, 32, 32), 4.0)
 
 
 @pytest.fixture(scope="module")
-def filters() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("matched_filter", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["matched_filter"] = module
-    spec.loader.exec_module(module)
-    return module
+def filters(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("matched_filter")
 
 
 def _case(*, off_hu: float) -> tuple[Volume, Mask, Mask]:

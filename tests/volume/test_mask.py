@@ -39,6 +39,7 @@ def test_the_box_is_tight_and_read_only() -> None:
     mask = Mask.from_dense(dense)
     assert (mask.origin, mask.box.shape) == ((2, 3, 7), (3, 1, 2))
     assert mask.touches_border
+    assert mask.border_faces == {(2, "last")}
     with pytest.raises(ValueError, match="read-only"):
         mask.box[0, 0, 0] = False
 

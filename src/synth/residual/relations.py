@@ -138,22 +138,14 @@ def _within_a_voxel(parse: Parse, relation: Relation) -> bool:
     """Something of a few voxels lies in what holds it, or nearly, once the latter is a voxel larger."""
     if MEASURES[relation.type] is not share_inside:
         return False
-    grown = parse.with_mask(relation.object, _grown(parse.masks[relation.object]))
-    again = measure(grown, relation)
-    return again is not None and again.score >= WRONG
+    subject, object_ = (parse.masks[end] for end in (relation.subject, relation.object))
+    return share_inside(subject, _grown(object_), parse.geometry).score >= WRONG
 
 
 def _cut_together(parse: Parse, relation: Relation) -> bool:
     """Both ends reach the same face of the image: they may touch beyond it."""
-    one, other = (_faces(parse.masks[end]) for end in (relation.subject, relation.object))
+    one, other = (parse.masks[end].border_faces for end in (relation.subject, relation.object))
     return bool(one & other)
-
-
-def _faces(mask: Mask) -> set[tuple[int, str]]:
-    """Which faces of the image a mask reaches, by axis."""
-    pairs = list(enumerate(zip(mask.slices, mask.shape, strict=True)))
-    first = {(axis, "first") for axis, (s, _) in pairs if s.start == 0}
-    return first | {(axis, "last") for axis, (s, count) in pairs if s.stop == count}
 
 
 def _reason(relation: Relation, found: Measured) -> str:

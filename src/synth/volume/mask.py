@@ -83,8 +83,16 @@ class Mask:
     @property
     def touches_border(self) -> bool:
         """The mask reaches the first or last voxel of some axis: it may be cut by the field of view."""
-        pairs = zip(self.slices, self.shape, strict=True)
-        return not self.is_empty and any(s.start == 0 or s.stop == n for s, n in pairs)
+        return bool(self.border_faces)
+
+    @property
+    def border_faces(self) -> frozenset[tuple[int, str]]:
+        """Which faces of the volume the mask reaches: axis, and "first" or "last"; none for an empty mask."""
+        if self.is_empty:
+            return frozenset()
+        pairs = list(enumerate(zip(self.slices, self.shape, strict=True)))
+        first = {(axis, "first") for axis, (s, _) in pairs if s.start == 0}
+        return frozenset(first | {(axis, "last") for axis, (s, n) in pairs if s.stop == n})
 
     def dense(self) -> Bool3:
         """The full (X, Y, Z) array, newly allocated."""
