@@ -143,5 +143,11 @@ def test_the_most_suspicious_region_of_each_complete_parse_is_kept():
     fusion, most = fit_search(groups)
     assert len(most) == 10
     assert fusion.score({"a": 3.0}, "liver") > 0 > fusion.score({"a": 0.0}, "liver")
-    assert most_suspicious([]) == NOTHING_FOUND
+    assert most_suspicious([], lambda c: 1.0) == NOTHING_FOUND
     assert fit_search({("c0", COMPLETE): groups["c0", COMPLETE]}) == (None, ())
+
+
+def test_what_stands_out_in_bone_is_no_region_of_a_complete_parse():
+    found = [CandidateSample("c", "lesion", site, False, {"a": a}) for site, a in (("bone", 9.0), ("liver", 2.0))]
+    assert most_suspicious(found, lambda c: c.features["a"]) == 2.0
+    assert most_suspicious(found[:1], lambda c: c.features["a"]) == NOTHING_FOUND

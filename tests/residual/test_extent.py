@@ -17,7 +17,7 @@ from synth.parse import Entity, Kind, Parse
 from synth.phantom import make
 from synth.residual.border import SIDES
 from synth.residual.conformal import Calibration, CalibrationScore
-from synth.residual.extent import MOST, ExtentJudge, beyond_chance, check_extents, measure_extent
+from synth.residual.extent import MOST, OWN_OUTLINES, ExtentJudge, beyond_chance, check_extents, measure_extent
 from synth.residual.fragments import fragments
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import PRIOR
@@ -156,6 +156,21 @@ def test_a_judge_reads_what_it_wrote(tmp_path: Path, population: IntensityPrior)
     assert again.fusion.score(features, "liver") == judge.fusion.score(features, "liver")
     assert again.calibration.scores == judge.calibration.scores
     assert again.prior_sha256 == population.digest
+
+
+def test_muscles_are_judged_where_a_site_has_calibrated_on_its_own(image: Volume, prior: IntensityPrior) -> None:
+    shipped = ExtentJudge.load()
+    assert shipped.judges("liver")
+    assert not shipped.judges("autochthon_left")
+    own = {OWN_OUTLINES: {"anatomy": True}}
+    livers = Calibration(tuple(CalibrationScore("liver", 900.0, float(s)) for s in range(200)))
+    muscles = Calibration((*livers.scores, CalibrationScore("gluteus_medius_left", 200.0, 1.0)))
+    assert not replace(shipped, facts=own, calibration=livers).judges("autochthon_left")
+    assert replace(shipped, facts=own, calibration=muscles).judges("autochthon_left")
+    mask = Mask.from_box(SHAPE, (8, 8, 8), np.ones((8, 8, 8), bool))
+    for name, asked in (("liver", 1), ("autochthon_left", 0)):
+        parse = Parse([Entity(id="a", name=name)], geometry=image.geometry, masks={"a": mask})
+        assert len(check_extents(image, parse, ["a"], prior, shipped, 0.1)) == asked
 
 
 def test_a_judge_of_another_form_is_refused(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from synth.pipeline.audit import AuditOptions, AuditReport, audit
 from synth.pipeline.parallel import each
 from synth.pipeline.resumable import claim
 from synth.residual.findings import EntityFinding, Findings, MissingFinding
+from synth.residual.hosts import NOT_JUDGED, site_of
 from synth.residual.judge import AuditModel
 from synth.volume import Mask, Volume, write_bytes
 
@@ -202,7 +203,11 @@ def _scores(finding: EntityFinding) -> dict[str, float]:
 
 
 def _regions(report: AuditReport, place: Mask | None) -> Iterator[SaidRegion]:
+    """The regions that are judged: what stands out in the other sites is listed by the audit and says nothing."""
     for finding in _ordered(report.findings):
+        host = None if finding.located_in is None else report.parse.entity(finding.located_in).name
+        if finding.verdict is None and site_of(host) in NOT_JUDGED:
+            continue
         mask, score = report.regions[finding.id].mask, finding.score
         hit = place is not None and found_at(mask, place)
         nan = float("nan")

@@ -13,6 +13,7 @@ from synth.pipeline.tiers import Tier
 from synth.residual.findings import Candidate as CandidateName
 from synth.residual.findings import MissingFinding, Verdict, recorded
 from synth.residual.held_out import HeldOut
+from synth.residual.hosts import NOT_JUDGED
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.judge import Judge
 from synth.residual.missing import Tried, attempt, find
@@ -43,7 +44,7 @@ def search_regions(
     seed: int,
 ) -> tuple[FoundRegion, ...]:
     """Find, try and judge; the strongest first. A region is `missing` when a complete parse has one as strong with
-    probability at most alpha."""
+    probability at most alpha, and its site is one that is judged (`hosts.NOT_JUDGED`)."""
     generator = torch.Generator().manual_seed(seed)
     tried = []
     for candidate in find(tier.encoded.image, parse, held_out, prior):
@@ -77,7 +78,7 @@ def _region(
     id: str, score: float, tried: Tried, parse: Parse, judge: Judge, image: Volume, alpha: float
 ) -> FoundRegion:
     found = tried.candidate
-    p = judge.missing_p_value(score)
+    p = None if tried.site in NOT_JUDGED else judge.missing_p_value(score)
     # Without calibration nothing can be called beyond chance.
     beyond = p is not None and p <= alpha and score > 0
     mask = resample_mask(found.mask, parse.geometry, image.geometry)
@@ -108,4 +109,5 @@ def _reason(tried: Tried, score: float, p: float | None, beyond: bool) -> str:
         name = tried.name.replace("_", " ")
         return f"{where}: {step}; the image is explained better with a {name} here ({score:+.1f} nats)"
     often = "" if p is None else f"; {100 * p:.0f}% of complete parses have a region as strong"
-    return f"{where}: {step} ({score:+.1f} nats{often})"
+    why = f"; what stands out in {tried.site} is not judged" if tried.site in NOT_JUDGED else ""
+    return f"{where}: {step} ({score:+.1f} nats{often}{why})"

@@ -29,16 +29,20 @@ from synth.residual.border import SIDES, Border, depth_of, read_border, taken_by
 from synth.residual.conformal import Calibration, Conformal, benjamini_hochberg, scores_needed
 from synth.residual.evidence import edge_features
 from synth.residual.fusion import Fusion
-from synth.residual.intensity_prior import IntensityPrior, bins_of
+from synth.residual.intensity_prior import IntensityPrior, bins_of, lineage
 from synth.residual.nearby import nearby_features
 from synth.residual.neighbourhood import Neighbourhood
-from synth.residual.verdict import Scored, family_of
+from synth.residual.verdict import ANATOMY, Scored, family_of
 from synth.volume import Mask, Volume, write_bytes
 
 SHIPPED = Path(__file__).with_name("extent.json")
 FORM = "synth-extent-1"
+OWN_OUTLINES = "own outlines"  # in the facts: of which families the scores are a site's own
 MOST = 0.01  # p-value above which an outline is never called wrong; with few patients to calibrate on, 2% come true
 AGAINST_NATS = 1.0  # that the score must speak against it: a p-value read from a hundred scores is coarse
+NOT_JUDGED = frozenset({"muscle"})
+"""Groups whose outlines are not judged: known from phantoms alone, in which fat does not run through a muscle, and cut
+anew by every field of view."""
 TOLD_NATS, TOLD_SD = 1.0, 2.0  # a side is named from so much more than usual for the name on, a border voxel
 
 
@@ -56,6 +60,19 @@ class ExtentJudge:
     fusion: Fusion
     calibration: Calibration
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def judges(self, name: str) -> bool:
+        """Whether outlines of this name are judged: some only where a site's own calibration knows them.
+
+        Example:
+            >>> ExtentJudge.load().judges("liver"), ExtentJudge.load().judges("gluteus_medius_left")
+            (True, False)
+        """
+        groups = NOT_JUDGED.intersection(lineage(name))
+        if not groups:
+            return True
+        own = self.facts.get(OWN_OUTLINES, {}).get(ANATOMY, False)
+        return bool(own) and any(groups.intersection(lineage(s.name)) for s in self.calibration.scores)
 
     def scored(self, measured: MeasuredExtent, entity: Entity, volume_ml: float) -> Scored:
         """One measured outline, to be judged with the others of its parse."""
@@ -216,8 +233,11 @@ def measure_extent(image: Volume, parse: Parse, entity_id: str, prior: Intensity
 def check_extents(
     image: Volume, parse: Parse, ids: Sequence[str], prior: IntensityPrior, judge: ExtentJudge, alpha: float
 ) -> tuple[CheckedExtent, ...]:
-    """Judge the outlines of these entities together, organs and their parts apart from findings."""
-    found = {i: measure_extent(image, parse, i, prior) for i in ids}
+    """Judge the outlines of these entities together, organs and their parts apart from findings.
+
+    Those of a name that the judge does not judge are left out.
+    """
+    found = {i: measure_extent(image, parse, i, prior) for i in ids if judge.judges(parse.entity(i).name)}
     measured = {i: m for i, m in found.items() if m is not None}
     scored = [judge.scored(m, parse.entity(i), parse.masks[i].volume_ml(parse.geometry)) for i, m in measured.items()]
     return tuple(

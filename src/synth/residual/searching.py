@@ -5,8 +5,9 @@ Outlines are jittered in all of them, as those of a parser are: with exact ones 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from synth.fault import jittered
 from synth.parse import Kind, Parse
 from synth.residual.fusion import Fusion
 from synth.residual.held_out import render_held_out
+from synth.residual.hosts import NOT_JUDGED
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.missing import Tried, attempt, find
 from synth.volume import Mask
@@ -87,13 +89,13 @@ def fit_search(groups: Groups) -> tuple[Fusion | None, tuple[float, ...]]:
         others = [c for c in rows if folds[c.case] != k]
         fusion = _fit(others) if {c.truth for c in others} == {True, False} else everything
         complete = [group for (case, gone), group in groups.items() if gone < 0 and folds.get(case, 0) == k]
-        most += [most_suspicious(fusion.score(c.features, c.site) for c in group) for group in complete]
+        most += [most_suspicious(group, partial(_score, fusion)) for group in complete]
     return everything, tuple(most)
 
 
-def most_suspicious(scores: Iterable[float]) -> float:
-    """The highest score of a search."""
-    return max(scores, default=NOTHING_FOUND)
+def most_suspicious(found: Iterable[CandidateSample], score: Callable[[CandidateSample], float]) -> float:
+    """The highest score of a search, among the sites where regions are judged."""
+    return max((score(c) for c in found if c.site not in NOT_JUDGED), default=NOTHING_FOUND)
 
 
 def folds_of(cases: Iterable[str]) -> dict[str, int]:
@@ -104,6 +106,10 @@ def folds_of(cases: Iterable[str]) -> dict[str, int]:
         {'a': 0, 'b': 1}
     """
     return {case: k % FOLDS for k, case in enumerate(sorted(set(cases)))}
+
+
+def _score(fusion: Fusion, of: CandidateSample) -> float:
+    return fusion.score(of.features, of.site)
 
 
 def _fit(chosen: Sequence[CandidateSample]) -> Fusion:

@@ -74,7 +74,7 @@ def refit(judge: Judge, collected: Collected, decoder_sha256: str, facts: Mappin
     site = _Site.of(judge, collected.samples)
     untouched = _by_case([s for s in collected.samples if s.origin == UNTOUCHED], judge.presence)
     complete = [group for (_, k), group in collected.candidates.items() if k < 0]
-    most = tuple(most_suspicious(judge.missing_score(c.features, c.name, c.site) for c in group) for group in complete)
+    most = tuple(most_suspicious(g, lambda c: judge.missing_score(c.features, c.name, c.site)) for g in complete)
     said = {"cases": len(site.anatomy), "true claims": len(site.own.calibration.scores), "own findings": site.enough}
     known = {**said, **facts, FACT: reference(untouched, site.anatomy).to_json()}
     return replace(site.own, decoder_sha256=decoder_sha256, most_suspicious=most, facts=known)

@@ -15,7 +15,7 @@ from synth.fault import jittered
 from synth.parse import VOCABULARY, Kind, Parse
 from synth.residual.calibration import UNTOUCHED, Sample
 from synth.residual.conformal import Calibration, CalibrationScore, scores_needed
-from synth.residual.extent import MOST, ExtentJudge, judge_outlines, measure_extent
+from synth.residual.extent import MOST, OWN_OUTLINES, ExtentJudge, judge_outlines, measure_extent
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.site import FalseAlarms
 from synth.residual.verdict import ANATOMY, FINDINGS, MIN_VOXELS, Scored, family_of
@@ -55,7 +55,7 @@ def refit_extent(judge: ExtentJudge, samples: Sequence[Sample], facts: Mapping[s
     enough = {family: sum(_family(s) == family for s in own) >= LEAST for family in (ANATOMY, FINDINGS)}
     kept = [s for s in judge.calibration.scores if not enough[_family(s)]]
     scores = (*(s for s in own if enough[_family(s)]), *kept)
-    return replace(judge, calibration=Calibration(scores), facts={**facts, "own outlines": enough})
+    return replace(judge, calibration=Calibration(scores), facts={**facts, OWN_OUTLINES: enough})
 
 
 def extent_alarms(judge: ExtentJudge, samples: Sequence[Sample], alphas: Sequence[float]) -> tuple[FalseAlarms, ...]:
@@ -80,6 +80,7 @@ def _called(judge: ExtentJudge, samples: Sequence[Sample], alpha: float) -> int:
     scored = [
         Scored(s.name, s.volume_ml, judge.fusion.score(s.features, s.name), judge.calibration, _family(s))
         for s in samples
+        if judge.judges(s.name)
     ]
     return sum(o.wrong for o in judge_outlines(scored, alpha))
 
