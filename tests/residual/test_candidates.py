@@ -10,6 +10,7 @@ from synth.parse import Entity, Parse
 from synth.residual.candidate import Outliner
 from synth.residual.conformal import Calibration
 from synth.residual.held_out import HeldOut
+from synth.residual.hosts import holding, hosts_in
 from synth.residual.judge import Judge
 from synth.residual.missing import find
 from synth.residual.searching import COMPLETE, NOTHING_FOUND, CandidateSample, Searched, fit_search, most_suspicious
@@ -128,6 +129,21 @@ def test_regions_are_compared_with_those_of_their_organ():
     judge = Judge("", fusion, Calibration(()), missing=fusion)
     in_liver, in_kidney = (judge.missing_score({"a": 3.5}, "cyst", site) for site in ("liver", "kidney_left"))
     assert in_liver > 0 > in_kidney
+
+
+def test_a_lobe_holds_a_nodule_where_nobody_drew_the_lung():
+    grid = Geometry.regular((24, 24, 24), 4.0)
+    lobe = Mask.from_box((24, 24, 24), (2, 2, 2), np.ones((20, 20, 20), bool))
+    nodule = Mask.from_box((24, 24, 24), (10, 10, 10), np.ones((4, 4, 4), bool))
+    hu = np.random.default_rng(0).normal(-800, 10, (24, 24, 24)).astype(np.float32)
+    hu[nodule.slices] = 20.0
+    lone = Parse([Entity(id="lobe", name="lung_lower_lobe_left")], geometry=grid, masks={"lobe": lobe})
+    lung = lone.with_entity(Entity(id="lung", name="lung_left"), lobe)
+    assert [hosts_in(p) for p in (lone, lung)] == [["lobe"], ["lung"]]
+    assert holding(nodule, lone) == "lobe"
+    image, nothing = Volume(hu, grid, "CT", "HU"), np.zeros(hu.shape, np.float32)
+    found = standing(image, lone, nothing, np.ones(hu.shape, bool)).places()
+    assert nodule.dense()[max(found, key=lambda place: place.strength).focus]
 
 
 def test_the_most_suspicious_region_of_each_complete_parse_is_kept():

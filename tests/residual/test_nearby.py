@@ -52,8 +52,21 @@ def test_near_a_moved_mask_lies_the_place_it_came_from(prior: IntensityPrior, of
     assert found["nearby_best"] < _features(prior, AT)["nearby_best"] - 0.5
 
 
+def test_an_entity_that_goes_on_beyond_the_image_is_not_compared_with_the_rest_of_itself(prior: IntensityPrior) -> None:
+    column = Mask.from_box((SIDE, SIDE, 10), (8, 8, 0), np.ones((7, 7, 10), bool))
+    image = np.random.default_rng(0).normal(-100, 10, (SIDE, SIDE, 10)).astype(np.float32)
+    image[column.slices] += 160
+    around = Neighbourhood.of(column)
+    found = nearby_features(prior.log_density("liver"), bins_of(image[around.box]), around)
+    assert found["nearby_share"] == 0.0
+    assert found["nearby_best"] > 3.0  # along it another part would fit as well
+
+
 def test_at_the_border_of_the_grid_only_places_on_it_are_tried(prior: IntensityPrior) -> None:
-    assert all(np.isfinite(v) for v in _features(prior, (0, 0, 0)).values())
+    cut = _features(prior, (AT[0], AT[1], 0))
+    assert all(np.isfinite(v) for v in cut.values())
+    assert len(cut) == 6
+    assert _features(prior, (0, 0, 0)) == {}  # cut on every axis: it may go on in all directions
     everything = Mask.from_dense(np.ones((3, 3, 3), bool))
     around = Neighbourhood.of(everything)  # nothing lies outside: no outer layer to compare
     assert nearby_features(prior.log_density("liver"), bins_of(_image()[:3, :3, :3]), around) == {}

@@ -1,14 +1,15 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from synth.errors import InputError
-from synth.parse import Entity, Presence
+from synth.parse import Entity, Parse, Presence
 from synth.residual import AuditModel, Calibration, CalibrationScore, Verdict
 from synth.residual.evidence import EntityEvidence
 from synth.residual.verdict import ANATOMY, FINDINGS, Scored, cannot_check, cannot_tell, judge
-from synth.volume import Mask
+from synth.volume import Geometry, Mask
 
 CALIBRATION = Calibration(tuple(CalibrationScore("liver", 1500.0, 0.02 * s) for s in range(-10, 390)))
 
@@ -63,6 +64,20 @@ def test_reasons_for_not_checking(world):
     assert "not delineated" in why("named")
     assert "never shown" in why("spleen")
     assert why("liver") is None
+
+
+@pytest.mark.parametrize(("origin", "size", "checked"), [
+    ((10, 10, 0), (9, 9, 2), False),  # the lowest two slices show where an organ begins
+    ((10, 10, 0), (9, 9, 3), True),
+    ((0, 10, 10), (2, 9, 9), False),
+    ((10, 10, 10), (9, 9, 2), True),  # thin, and all of it in view
+])  # fmt: skip
+def test_what_the_field_of_view_cuts_to_a_slice_is_not_checked(origin, size, checked):
+    grid = Geometry.regular((30, 30, 30), 4.0)
+    mask = Mask.from_box(grid.shape, origin, np.ones(size, bool))
+    parse = Parse([Entity(id="liver", name="liver")], geometry=grid, masks={"liver": mask})
+    why = cannot_check(parse.entity("liver"), parse, parse, frozenset({"liver"}))
+    assert why is None if checked else "outside the field of view but for 8 mm" in why
 
 
 def test_an_entity_that_would_not_show_is_not_judged():

@@ -62,7 +62,9 @@ LIMITS = (
     "only where it does not support the claimed one.",
     "An outline is called wrong where it is off by about a centimetre; less, or where two organs look alike, passes.",
     "An entity is compared with the same place without it: neighbours that look alike can trade places and both pass.",
-    "Regions reported as missing are places that the parse does not explain; they need not be disease.",
+    "Regions reported as missing are places that the parse does not explain; they need not be disease. What stands out "
+    "in bone is listed and not judged.",
+    "Outlines of muscles are judged only with a site's own calibration.",
     "p-values hold for images like those of the calibration; another scanner, phase or body region can mislead them.",
 )
 

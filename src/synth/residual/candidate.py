@@ -21,7 +21,7 @@ from scipy import ndimage
 from synth.parse import Kind, Parse
 from synth.residual.form import Findings, Within, shape_features
 from synth.residual.held_out import HeldOut
-from synth.residual.hosts import has_findings
+from synth.residual.hosts import has_findings, hosts_in
 from synth.residual.stand_out import MIN_VOXELS, Map, Place, Standing, Zone
 from synth.volume import Mask, Slices3, Volume
 
@@ -94,7 +94,7 @@ class Outliner:
     @cached_property
     def hosts(self) -> dict[str, Mask]:
         """Organs and findings that can hold something, the smallest first."""
-        ids = self._of(Kind.organ, Kind.finding)
+        ids = [*hosts_in(self.parse), *self._of(Kind.finding)]
         return {i: self.parse.masks[i] for i in sorted(ids, key=lambda i: (self.parse.masks[i].voxels, i))}
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from synth.parse import VOCABULARY, Kind, Parse
+from synth.residual.intensity_prior import lineage
 from synth.volume import Mask
 
 MEASURED = "host_step"  # a feature that every finding has which was compared with its organ
@@ -73,10 +74,28 @@ def site_of(host: str | None) -> str:
     return ANY_SITE if nearest is None else nearest
 
 
+def hosts_in(parse: Parse) -> list[str]:
+    """Ids of the drawn organs, and of parts that stand for one that is not drawn: lobes where nobody drew the lung.
+
+    Example:
+        >>> import numpy as np
+        >>> from synth.parse import Entity
+        >>> from synth.volume import Geometry
+        >>> grid, mask = Geometry.regular((4, 4, 4), 4.0), Mask.from_box((4, 4, 4), (0, 0, 0), np.ones((2, 2, 2), bool))
+        >>> names = "liver", "liver_segment_7", "lung_lower_lobe_left"
+        >>> z = Parse([Entity(id=n, name=n) for n in names], geometry=grid, masks=dict.fromkeys(names, mask))
+        >>> hosts_in(z)
+        ['liver', 'lung_lower_lobe_left']
+    """
+    drawn = [parse.entity(i) for i in parse.present_ids]
+    organs = {e.name for e in drawn if e.kind is Kind.organ}
+    parts = [e.id for e in drawn if e.kind is Kind.substructure and organs.isdisjoint(lineage(e.name))]
+    return [e.id for e in drawn if e.kind is Kind.organ or e.id in parts]
+
+
 def holding(mask: Mask, parse: Parse) -> str | None:
-    """Id of the smallest drawn organ that holds most of a mask on the grid of the parse; None where none does."""
-    organs = [i for i in parse.present_ids if parse.entity(i).kind is Kind.organ]
-    around = [i for i in organs if mask.overlap(parse.masks[i]) >= HOLDS * mask.voxels]
+    """Id of the smallest of `hosts_in` that holds most of a mask on the grid of the parse; None where none does."""
+    around = [i for i in hosts_in(parse) if mask.overlap(parse.masks[i]) >= HOLDS * mask.voxels]
     return min(around, key=lambda i: (parse.masks[i].voxels, i), default=None)
 
 

@@ -3,7 +3,8 @@
     fit(s) = mean over core + rim + outer layer of ln p(HU(v + s) | zone of v) - ln p(HU(v + s) | surroundings)
 
 A mask that was moved off its organ by a centimetre still covers much of it, so that its own fit is fair; but somewhere
-near there is a place with a better one. Shifts s are 6 to 14 mm on a 4 mm grid, in 26 directions.
+near there is a place with a better one. Shifts s are 6 to 14 mm on a 4 mm grid, in 26 directions, but for those along
+an axis on which the field of view cuts the mask: there the entity goes on, and another part of it would fit as well.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def nearby_features(table: NDArray[np.float32], bins: NDArray[np.intp], around: 
         (around.outer, around.sector + OUTER),
     )
     ratio = np.clip(table - table[SURROUND], -CLIP_NATS, CLIP_NATS)[:, bins]
-    fits = np.stack([_fit(ratio, inside, zone) for inside, zone in layers])
+    shifts = _allowed(around.inside)
+    fits = np.stack([_fit(ratio, inside, zone, shifts) for inside, zone in layers])
     here, there = fits[:, 0], fits[:, 1:]
     there = there[:, ~np.isnan(there).any(axis=0)]
     if np.isnan(here).any() or not there.size:
@@ -64,12 +66,20 @@ def nearby_features(table: NDArray[np.float32], bins: NDArray[np.intp], around: 
     }
 
 
-def _fit(ratio: NDArray[np.float32], inside: NDArray[np.bool_], zone: NDArray[np.int8]) -> Float:
+def _allowed(inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n, 3) shifts, none first. The box is wider than the mask where the grid goes on, so what it cuts is cut."""
+    cut = [bool(np.take(inside, (0, -1), axis).any()) for axis in range(3)]
+    return SHIFTS[~(SHIFTS[:, cut] != 0).any(axis=1)]
+
+
+def _fit(
+    ratio: NDArray[np.float32], inside: NDArray[np.bool_], zone: NDArray[np.int8], shifts: NDArray[np.int64]
+) -> Float:
     """(shifts,) mean ratio of one layer's voxels, each read in its own zone; NaN where too few are on the grid."""
     grid = np.pad(ratio, ((0, 0), *[(REACH, REACH)] * 3), constant_values=np.nan)
     strides = np.array([grid.shape[2] * grid.shape[3], grid.shape[3], 1])
     voxels = (np.argwhere(inside) + REACH) @ strides
-    values = grid.reshape(len(grid), -1)[zone[inside][:, None], voxels[:, None] + (SHIFTS @ strides)[None]]
+    values = grid.reshape(len(grid), -1)[zone[inside][:, None], voxels[:, None] + (shifts @ strides)[None]]
     known = ~np.isnan(values)
     enough = known.sum(axis=0) >= np.maximum(1, SEEN_SHARE * len(values))
     mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)

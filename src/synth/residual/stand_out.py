@@ -19,7 +19,7 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from synth.parse import Kind, Parse
-from synth.residual.hosts import has_findings
+from synth.residual.hosts import has_findings, hosts_in
 from synth.volume import Slices3, Volume
 
 Map = NDArray[np.float32]
@@ -80,9 +80,8 @@ def standing(image: Volume, parse: Parse, z: Map, allowed: Zone) -> Standing:
     bounded = np.clip(z, -MOST_Z, MOST_Z)
     render = tuple(np.where(allowed, ndimage.gaussian_filter(bounded, s), np.float32(0)) for s in SIGMAS)
     organ = tuple(np.zeros(image.shape, np.float32) for _ in SIGMAS)
-    for id in parse.present_ids:
-        entity = parse.entity(id)
-        if entity.kind is Kind.organ and has_findings(entity.name):
+    for id in hosts_in(parse):
+        if has_findings(parse.entity(id).name):
             _add_organ(organ, image, parse, id)
     return Standing(render, tuple(np.where(allowed, one, np.float32(0)) for one in organ))
 

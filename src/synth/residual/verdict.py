@@ -12,6 +12,7 @@ from synth.residual.evidence import EntityEvidence
 from synth.residual.findings import Verdict
 
 MIN_VOXELS = 8  # 0.5 mL on a 4 mm grid: smaller, a shift of half a voxel decides
+MIN_CUT_VOXELS = 3  # of an entity that the field of view cuts, along the axis on which it is cut
 MIN_EFFECT_HU = 3.0  # a render that does not change when the entity goes cannot speak about it
 MIN_VISIBILITY = 0.05  # nats a voxel
 
@@ -42,6 +43,10 @@ def cannot_check(entity: Entity, original: Parse, parse: Parse, known: Collectio
         size = original.masks[entity.id].voxels * original.geometry.voxel_ml
         grid = parse.geometry.spacing_mm[0]
         return f"too small for the grid: {size:.2g} mL are {mask.voxels} voxels of {grid:g} mm, {MIN_VOXELS} are needed"
+    thin = min((mask.box.shape[axis] for axis, _ in mask.border_faces), default=MIN_CUT_VOXELS)
+    if thin < MIN_CUT_VOXELS:
+        mm = thin * parse.geometry.spacing_mm[0]
+        return f"outside the field of view but for {mm:g} mm: less than {MIN_CUT_VOXELS} voxels of it show no form"
     return None
 
 
