@@ -15,19 +15,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
-from synth.benchmark.verdicts import found_at
+from synth.benchmark.verdicts import found_at, judged_regions
 from synth.decoder import load_decoder
 from synth.fault import jittered
 from synth.phantom import LesionSpec, make, sample_spec
-from synth.pipeline.audit import AuditOptions, AuditReport, audit, shipped_model
-from synth.residual.hosts import NOT_JUDGED, site_of
+from synth.pipeline.audit import AuditOptions, audit, shipped_model
 
 HERE = Path(__file__).resolve().parent
 FIRST_PHANTOM, SPACING_MM = 87_000, 4.0
@@ -53,7 +52,7 @@ def scanned(seed: int) -> Scan:
     parse = jittered(made.parse, np.random.default_rng([seed, 7]))
     nodules = [i for i in made.parse.present_ids if made.parse.entity(i).name == "lung_nodule"]
     complete, lacking = (audit(made.image, z, TIER_1) for z in (parse, parse.without(*nodules)))
-    regions = list(judged(lacking))
+    regions = [region.id for region in judged_regions(lacking)]
     hits = [[found_at(lacking.regions[r].mask, made.parse.masks[i]) for r in regions] for i in nodules]
     right = np.any(hits, axis=0) if regions else np.zeros(0, bool)
     before = int(np.argmin(right)) if not right.all() else len(regions)  # regions before the first that is none
@@ -64,14 +63,6 @@ def scanned(seed: int) -> Scan:
         tuple(any(hit and r in called for hit, r in zip(own, regions, strict=True)) for own in hits),
         len(complete.findings.missing or ()),
     )
-
-
-def judged(report: AuditReport) -> Iterator[str]:
-    """The ids of the regions that are judged, the strongest first."""
-    for region in (*(report.findings.missing or ()), *(report.findings.unexplained or ())):
-        host = None if region.located_in is None else report.parse.entity(region.located_in).name
-        if site_of(host) not in NOT_JUDGED:
-            yield region.id
 
 
 def main() -> None:

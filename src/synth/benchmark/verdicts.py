@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from synth.parse import Kind, Parse
 from synth.pipeline.audit import AuditOptions, AuditReport, audit
 from synth.pipeline.parallel import each
 from synth.pipeline.resumable import claim
-from synth.residual.findings import EntityFinding, Findings, MissingFinding
+from synth.residual.findings import EntityFinding, MissingFinding
 from synth.residual.hosts import NOT_JUDGED, site_of
 from synth.residual.judge import AuditModel
 from synth.volume import Mask, Volume, write_bytes
@@ -203,11 +203,7 @@ def _scores(finding: EntityFinding) -> dict[str, float]:
 
 
 def _regions(report: AuditReport, place: Mask | None) -> Iterator[SaidRegion]:
-    """The regions that are judged: what stands out in the other sites is listed by the audit and says nothing."""
-    for finding in _ordered(report.findings):
-        host = None if finding.located_in is None else report.parse.entity(finding.located_in).name
-        if finding.verdict is None and site_of(host) in NOT_JUDGED:
-            continue
+    for finding in judged_regions(report):
         mask, score = report.regions[finding.id].mask, finding.score
         hit = place is not None and found_at(mask, place)
         nan = float("nan")
@@ -220,9 +216,12 @@ def found_at(region: Mask, place: Mask) -> bool:
     return region.dice(place) >= FOUND_DICE or region.overlap(place) >= FOUND_SHARE * max(region.voxels, 1)
 
 
-def _ordered(findings: Findings) -> Sequence[MissingFinding]:
-    """Regions, the strongest first."""
-    return [*(findings.missing or ()), *(findings.unexplained or ())]
+def judged_regions(report: AuditReport) -> Iterator[MissingFinding]:
+    """The regions, the strongest first; what stands out in a site that is not judged is listed and says nothing."""
+    for finding in (*(report.findings.missing or ()), *(report.findings.unexplained or ())):
+        host = None if finding.located_in is None else report.parse.entity(finding.located_in).name
+        if finding.verdict is not None or site_of(host) not in NOT_JUDGED:
+            yield finding
 
 
 def _finite(scores: Mapping[str, float]) -> dict[str, Any]:

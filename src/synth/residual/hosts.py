@@ -89,8 +89,8 @@ def hosts_in(parse: Parse) -> list[str]:
     """
     drawn = [parse.entity(i) for i in parse.present_ids]
     organs = {e.name for e in drawn if e.kind is Kind.organ}
-    parts = [e.id for e in drawn if e.kind is Kind.substructure and organs.isdisjoint(lineage(e.name))]
-    return [e.id for e in drawn if e.kind is Kind.organ or e.id in parts]
+    stands_alone = {e.id for e in drawn if e.kind is Kind.substructure and organs.isdisjoint(lineage(e.name))}
+    return [e.id for e in drawn if e.kind is Kind.organ or e.id in stands_alone]
 
 
 def holding(mask: Mask, parse: Parse) -> str | None:

@@ -51,7 +51,7 @@ def nearby_features(table: NDArray[np.float32], bins: NDArray[np.intp], around: 
         (around.outer, around.sector + OUTER),
     )
     ratio = np.clip(table - table[SURROUND], -CLIP_NATS, CLIP_NATS)[:, bins]
-    shifts = _allowed(around.inside)
+    shifts = SHIFTS[~SHIFTS[:, sorted(around.cut)].any(axis=1)]
     fits = np.stack([_fit(ratio, inside, zone, shifts) for inside, zone in layers])
     here, there = fits[:, 0], fits[:, 1:]
     there = there[:, ~np.isnan(there).any(axis=0)]
@@ -64,12 +64,6 @@ def nearby_features(table: NDArray[np.float32], bins: NDArray[np.intp], around: 
         "nearby_mean": float(total - sums.mean()),
         "nearby_share": float((sums > total).mean()),
     }
-
-
-def _allowed(inside: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(n, 3) shifts, none first. The box is wider than the mask where the grid goes on, so what it cuts is cut."""
-    cut = [bool(np.take(inside, (0, -1), axis).any()) for axis in range(3)]
-    return SHIFTS[~(SHIFTS[:, cut] != 0).any(axis=1)]
 
 
 def _fit(

@@ -31,6 +31,7 @@ class Neighbourhood:
         outer: the first layer outside.
         surround: what lies further out, up to `REACH_VOXELS`.
         sector: (x, y, z) int8, the outward direction 0..5 of the border nearest to a voxel of rim or outer.
+        cut: the axes along which the grid cuts the mask: it may go on there.
     """
 
     box: Slices3
@@ -40,6 +41,7 @@ class Neighbourhood:
     outer: NDArray[np.bool_]
     surround: NDArray[np.bool_]
     sector: NDArray[np.int8]
+    cut: frozenset[int]
 
     @classmethod
     def of(cls, mask: Mask) -> Neighbourhood:
@@ -62,7 +64,8 @@ class Neighbourhood:
             core = inside
         outer = (height > 0) & (height <= RIM_VOXELS)
         surround = (height > RIM_VOXELS) & (height <= REACH_VOXELS)
-        return cls(box, inside, core, rim, outer, surround, _sectors(inside))
+        cut = frozenset(axis for axis, _ in mask.border_faces)
+        return cls(box, inside, core, rim, outer, surround, _sectors(inside), cut)
 
 
 def _sectors(inside: NDArray[np.bool_]) -> NDArray[np.int8]:
