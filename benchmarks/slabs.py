@@ -66,8 +66,7 @@ class Slabs:
         first, count = self.parts[number]
         box = slice(None), slice(None), slice(first, first + count)
         image = whole.image.cropped(box)
-        told = whole.parse.circumstance.changed(image_sha256=image.sha256())
-        outlines, parse = (p.cropped(box).replace(circumstance=told) for p in (whole.outlines, whole.parse))
+        outlines, parse = (z.cropped(box).of_image(image) for z in (whole.outlines, whole.parse))
         return replace(
             whole, name=self.names[number], seed=whole.seed + number, image=image, outlines=outlines, parse=parse
         )

@@ -5,7 +5,7 @@ from synth.parse import VOCABULARY, Entity
 from synth.residual import IntensityPrior
 from synth.residual.held_out import HeldOut, hidden_cubes, render_held_out, unexplained
 from synth.residual.hosts import ANYWHERE, FINDINGS, findings_of
-from synth.residual.missing import attempt, find
+from synth.residual.missing import attempt, find, shipped_order, site_in
 from synth.volume import body_mask
 
 
@@ -62,6 +62,24 @@ def test_an_image_that_is_its_own_render_has_no_region_that_the_render_leaves_un
     found = find(toy.image, toy.parse, perfect, world.prior())
     assert not any(c.peak for c in found)
     assert sum(c.mask.voxels for c in found) < 12
+
+
+def test_no_try_is_spent_on_bone_before_the_rest(world):
+    toy = world.toy_patient(70)
+    parse = toy.parse.replace(
+        entities=[e.changed(name="femur_left") if e.id == "spleen" else e for e in toy.parse.entities]
+    )
+    hu = toy.image.array.copy()
+    for organ, value in (("spleen", -300.0), ("kidney_left", 50.0)):
+        x, y, z = (round(c) for c in parse.masks[organ].centroid_voxel())
+        hu[x - 2 : x + 2, y - 2 : y + 2, z - 2 : z + 2] = value
+    image, body = toy.image.with_array(hu), body_mask(toy.image)
+    held_out = HeldOut(toy.image.array, np.full_like(hu, 10.0), body)
+    in_kidney, in_bone = find(image, parse, held_out, world.prior(), most=4)
+    assert (in_kidney.host, in_bone.host) == ("kidney_left", "spleen")
+    # By its looks alone the one in bone would come first.
+    first, second = (shipped_order().score(c.features(parse), site_in(parse, c)) for c in (in_bone, in_kidney))
+    assert first > second
 
 
 def test_nothing_outside_the_body_is_searched(world):

@@ -99,9 +99,8 @@ class OtherScanner:
         """The same outlines over another image."""
         truth = self.patients.truth(number, spacing_mm, drawn=drawn)
         image = as_scanned(truth.image, self.scanner)
-        told = truth.parse.circumstance.changed(image_sha256=image.sha256())
-        outlines = truth.outlines.replace(circumstance=told)
-        return replace(truth, image=image, outlines=outlines, parse=truth.parse.replace(circumstance=told))
+        outlines, parse = (z.of_image(image) for z in (truth.outlines, truth.parse))
+        return replace(truth, image=image, outlines=outlines, parse=parse)
 
 
 def of_scanner(rows: Iterable[Row], scanner: str | None) -> tuple[Row, ...]:

@@ -38,7 +38,7 @@ def draw_truth(seed: int, *, spacing_mm: float = 4.0, unseen: bool = False, draw
     image = made.image.cropped(box)
     if unseen:
         image = _grained(image, outlines, rng)
-    outlines = outlines.replace(circumstance=outlines.circumstance.changed(image_sha256=image.sha256()))
+    outlines = outlines.of_image(image)
     parse = jittered(outlines, rng if drawn == 0 else np.random.default_rng([seed, 95, drawn]))
     removed, lesions = _removed(whole.parse, spec, box, rng), _sizes(made.parse, outlines)
     return Truth(f"phantom-{seed}", seed, image, outlines, parse, removed, lesions, drawn)

@@ -12,7 +12,7 @@ from synth.parse.closure import CAN_HAVE_MASK, breaches, mask_breaches
 from synth.parse.items import Attribute, Circumstance, Entity, Relation
 from synth.parse.kinds import Presence
 from synth.parse.vocabulary import unknown_name
-from synth.volume import Geometry, Mask, Slices3, resample_mask
+from synth.volume import Geometry, Mask, Slices3, Volume, resample_mask
 
 
 class Parse:
@@ -232,6 +232,10 @@ class Parse:
         taken = {e.id.casefold() for e in self.entities}
         numbers = range(1, len(taken) + 2)
         return next(i for i in (stem if n == 1 else f"{stem}_{n}" for n in numbers) if i.casefold() not in taken)
+
+    def of_image(self, image: Volume) -> Parse:
+        """The parse, its circumstance naming `image` as what it was made of."""
+        return self.replace(circumstance=self.circumstance.changed(image_sha256=image.sha256()))
 
     def resampled(self, geometry: Geometry) -> Parse:
         """The parse on another grid; an entity whose mask falls outside it becomes `not_assessed`."""

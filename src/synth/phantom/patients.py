@@ -47,8 +47,7 @@ def make_with_lesions(seed: int, *, spacing_mm: float = 4.0) -> Phantom:
     made = make(seed, spec=spec, spacing_mm=(spacing_mm,) * 3)
     box = slab(made.parse)
     image, parse = made.image.cropped(box), within(made.parse, box)
-    told = parse.circumstance.changed(image_sha256=image.sha256())
-    return replace(made, image=image, parse=parse.replace(circumstance=told))
+    return replace(made, image=image, parse=parse.of_image(image))
 
 
 def slab(parse: Parse) -> Slices3:

@@ -21,8 +21,6 @@ from synth.residual.presence import Examined
 from synth.residual.proposed import proposed_attributes
 from synth.volume import Mask, Volume, resample_mask
 
-SHOWN = 12  # regions reported
-
 
 @dataclass(frozen=True, eq=False)
 class FoundRegion:
@@ -54,7 +52,7 @@ def search_regions(
     tried.sort(key=lambda pair: (-pair[0], pair[1].candidate.focus))
     return tuple(
         _region(f"missing_{number}", score, made, parse, tier.judge, image, alpha)
-        for number, (score, made) in enumerate(tried[:SHOWN], start=1)
+        for number, (score, made) in enumerate(tried, start=1)
     )
 
 

@@ -25,7 +25,7 @@ from synth.residual.candidate import Candidate, Outliner
 from synth.residual.evidence import EntityEvidence, entity_features
 from synth.residual.fusion import Fusion
 from synth.residual.held_out import HeldOut, unexplained
-from synth.residual.hosts import findings_of, site_of
+from synth.residual.hosts import NOT_JUDGED, findings_of, site_of
 from synth.residual.intensity_prior import IntensityPrior
 from synth.residual.on_grid import on_grid
 from synth.residual.stand_out import Zone, standing
@@ -33,7 +33,8 @@ from synth.volume import Mask, Volume
 
 ORDER = Path(__file__).with_name("search.json")
 THRESHOLD = 1.2  # of the smoothed residual, in units of the decoder's spread
-MOST = 12  # candidates tried with the decoder
+MOST = 12  # candidates tried with the decoder, in sites that are judged
+LISTED = 2  # more in those that are not
 BY_RENDER = 3  # of them, those that the render explains least among the rest
 MOST_SHARED = 0.3  # of a candidate may lie on better ones
 BORDER_VOXELS = 2  # of the field of view, where the decoder sees one side only
@@ -68,16 +69,22 @@ def find(
     """Unexplained regions, most promising first, none of them overlapping a better one.
 
     The last `BY_RENDER` are those that the render explains least among the rest, wherever they lie: what the order was
-    fitted on has lesions in few organs.
+    fitted on has lesions in few organs. Up to `LISTED` regions of sites that are not judged follow, by the same.
     """
     score = shipped_order().score
     ranked = [(score(c.features(parse), site_in(parse, c)), c) for c in candidates(image, parse, held_out, prior)]
     ranked.sort(key=lambda pair: (-pair[0], pair[1].focus))
+    judged = [c for _, c in ranked if site_in(parse, c) not in NOT_JUDGED]
+    listed = [c for _, c in ranked if site_in(parse, c) in NOT_JUDGED]
     taken = np.zeros(image.shape, bool)
-    first = apart((c for _, c in ranked), taken, max(most - BY_RENDER, 0))
-    clear = [c for _, c in ranked if abs(c.peak) > THRESHOLD]
-    clear.sort(key=lambda c: (-abs(c.peak), c.focus))
-    return (*first, *apart(clear, taken, most - len(first)))
+    first = apart(judged, taken, max(most - BY_RENDER, 0))
+    rest = apart(_least_explained(judged), taken, most - len(first))
+    return (*first, *rest, *apart(_least_explained(listed), taken, LISTED))
+
+
+def _least_explained(found: Iterable[Candidate]) -> list[Candidate]:
+    """Those that the render does not explain, the worst first."""
+    return sorted((c for c in found if abs(c.peak) > THRESHOLD), key=lambda c: (-abs(c.peak), c.focus))
 
 
 def candidates(image: Volume, parse: Parse, held_out: HeldOut, prior: IntensityPrior) -> list[Candidate]:
