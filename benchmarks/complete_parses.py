@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from lung_nodules import mean_of
 from scipy.stats import binomtest
 
 from synth.benchmark.result import BenchmarkResult, Row, bootstrap_interval
@@ -71,9 +72,9 @@ def said(of: Asked) -> Said:
 def rows_of(group: dict[str, str], parses: Sequence[Said]) -> list[Row]:
     """The three rates of some parses."""
     flagged = [p.flagged for p in parses]
-    ends = bootstrap_interval(flagged, share, rng=np.random.default_rng(0))
+    ends = bootstrap_interval(flagged, mean_of, rng=np.random.default_rng(0))
     entities = sum(map(len, flagged))
-    rows = [Row(group, "ours", "flagged_entities", share(flagged), ends.low, ends.high, entities)]
+    rows = [Row(group, "ours", "flagged_entities", mean_of(flagged), ends.low, ends.high, entities)]
     for metric, hit in (
         ("flagged_parses", [any(p.flagged) for p in parses]),
         ("false_missing", [p.missing > 0 for p in parses]),
@@ -81,11 +82,6 @@ def rows_of(group: dict[str, str], parses: Sequence[Said]) -> list[Row]:
         exact = binomtest(sum(hit), len(hit)).proportion_ci()
         rows.append(Row(group, "ours", metric, float(np.mean(hit)), float(exact.low), float(exact.high), len(hit)))
     return rows
-
-
-def share(groups: Sequence[Sequence[bool]]) -> float:
-    """Of everything in all groups."""
-    return float(np.mean([value for group in groups for value in group]))
 
 
 def main() -> None:

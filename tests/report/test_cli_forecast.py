@@ -192,7 +192,7 @@ def test_each_plan_is_drawn_or_refused_by_itself(case: Path, tmp_path: Path) -> 
 
 def test_a_scan_that_is_not_the_one_of_the_parse_is_told(case: Path, tmp_path: Path) -> None:
     scan, now = read_volume(case / "ct.nii.gz", modality="CT"), load_bundle(case / "now")
-    save_bundle(now.replace(circumstance=now.circumstance.changed(image_sha256=scan.sha256())), tmp_path / "now")
+    save_bundle(now.of_image(scan), tmp_path / "now")
     write_volume(scan.with_array(np.ascontiguousarray(scan.array[::-1])), tmp_path / "flip.nii.gz")
     said = {}
     for name, path in (("own", case / "ct.nii.gz"), ("flip", tmp_path / "flip.nii.gz")):

@@ -34,8 +34,8 @@ from synth.volume import Mask, Volume
 ORDER = Path(__file__).with_name("search.json")
 THRESHOLD = 1.2  # of the smoothed residual, in units of the decoder's spread
 MOST = 12  # candidates tried with the decoder, in sites that are judged
-LISTED = 2  # more in those that are not
 BY_RENDER = 3  # of them, those that the render explains least among the rest
+LISTED = 2  # more, in sites that are not judged
 MOST_SHARED = 0.3  # of a candidate may lie on better ones
 BORDER_VOXELS = 2  # of the field of view, where the decoder sees one side only
 SKIN_VOXELS = 2
@@ -72,10 +72,10 @@ def find(
     fitted on has lesions in few organs. Up to `LISTED` regions of sites that are not judged follow, by the same.
     """
     score = shipped_order().score
-    ranked = [(score(c.features(parse), site_in(parse, c)), c) for c in candidates(image, parse, held_out, prior)]
-    ranked.sort(key=lambda pair: (-pair[0], pair[1].focus))
-    judged = [c for _, c in ranked if site_in(parse, c) not in NOT_JUDGED]
-    listed = [c for _, c in ranked if site_in(parse, c) in NOT_JUDGED]
+    ranked = [(site_in(parse, c), c) for c in candidates(image, parse, held_out, prior)]
+    ranked.sort(key=lambda pair: (-score(pair[1].features(parse), pair[0]), pair[1].focus))
+    judged = [c for site, c in ranked if site not in NOT_JUDGED]
+    listed = [c for site, c in ranked if site in NOT_JUDGED]
     taken = np.zeros(image.shape, bool)
     first = apart(judged, taken, max(most - BY_RENDER, 0))
     rest = apart(_least_explained(judged), taken, most - len(first))
